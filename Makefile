@@ -1,0 +1,60 @@
+# `make help` lists the targets. Everything runs from .venv, which is made from a plain python3 and
+# filled from the hashed locks in requirements/. The stamps lie in .venv, so removing it is enough to start over.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/demo.stamp ## dataset, training, evaluation, promotion: `art demo`
+	@$(BIN)/art demo
+
+test: $(VENV)/dev.stamp ## tests and doctests, without the slow ones
+	@$(BIN)/pytest -m "not slow"
+
+check: $(VENV)/dev.stamp ## all that CI runs: format, lint, types, layers, docs, every test
+	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted; run "$(BIN)/ruff format ."' >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python docs/generate_cli.py --check
+	@$(BIN)/pytest
+
+bench: $(VENV)/dev.stamp ## run every benchmark: seconds, bytes and ratios
+	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+docs: $(VENV)/dev.stamp ## write docs/cli.md anew from the commands
+	@$(BIN)/python docs/generate_cli.py
+
+lock: $(VENV)/made.stamp ## write requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest releases
+	@$(PIP) install uv
+	@$(COMPILE) --extra s3 --extra demo --group dev --output-file requirements/dev.lock
+	@$(COMPILE) --extra demo --group build --constraints requirements/dev.lock --output-file requirements/demo.lock
+
+clean: ## remove .venv, caches and what builds left behind
+	@rm -rf $(VENV) build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A working .venv is kept as it is; else the first interpreter that is new enough and able to make one is taken.
+$(VENV)/made.stamp:
+	@for python in $(BIN)/python "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+	  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  if [ "$$python" != $(BIN)/python ]; then "$$python" -m venv --clear $(VENV) || exit 1; fi; \
+	  touch $@; exit 0; \
+	done; \
+	echo 'No usable Python: 3.11 or newer with venv and ensurepip is needed (on Debian and Ubuntu: "apt-get install python3 python3-venv"); or name one: "make PYTHON=/path/to/python3"' >&2; exit 1
+
+$(VENV)/%.stamp: requirements/%.lock pyproject.toml $(VENV)/made.stamp
+	@echo 'installing $< into $(VENV)' >&2
+	@$(PIP) install --require-hashes --requirement $<
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
