@@ -1,0 +1,100 @@
+"""How an object's bytes lie in a pack: as they are, as a zstd frame, or as a list of pieces.
+
+The choice between raw and zstd is made from a sample of 4 KiB, because most large files of this field (weights,
+images, Parquet) do not shrink and trying the whole costs 20 times what the sample costs.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import threading
+from collections.abc import Sequence
+
+import zstandard
+
+from .backend import Buffer
+from .digest import DIGEST_BYTES, digest_of
+from .errors import IntegrityError
+
+LEVEL = 3
+SAMPLE_BYTES = 4096
+PLAIN_LIMIT_BYTES = (
+    64 * 1024 * 1024
+)  # no raw or zstd object is longer, so a forged length cannot fill the memory
+_PIECE = struct.Struct("<32sI")
+_local = threading.local()  # compressors are fast to use, slow to make, and not thread-safe
+
+
+class Codec(enum.IntEnum):
+    """The codec byte of a pack's index."""
+
+    RAW = 0
+    ZSTD = 1
+    CHUNKS = 2
+
+
+def encode(data: Buffer) -> tuple[Codec, Buffer]:
+    """Choose a codec by sample and return it with the bytes to store.
+
+    >>> encode(b"ab" * 5000)[0].name, encode(bytes(range(256)))[0].name
+    ('ZSTD', 'RAW')
+    """
+    size = len(data)
+    if size < 64:
+        return Codec.RAW, data
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    sample = data[:SAMPLE_BYTES]
+    packed = compressor.compress(sample)
+    if len(packed) * 10 > len(sample) * 9:
+        return Codec.RAW, data
+    if size > SAMPLE_BYTES:
+        packed = compressor.compress(data)
+    return (Codec.ZSTD, packed) if len(packed) < size else (Codec.RAW, data)
+
+
+def decode(codec: int, payload: Buffer, raw_bytes: int) -> Buffer:
+    """The object's bytes from a raw or zstd payload; never more than `raw_bytes`.
+
+    Raises: IntegrityError when the payload does not hold exactly `raw_bytes`.
+    """
+    if raw_bytes > PLAIN_LIMIT_BYTES:
+        raise IntegrityError(f"raw length {raw_bytes}: expected at most {PLAIN_LIMIT_BYTES}")
+    if codec == Codec.RAW:
+        data = payload
+    elif codec == Codec.ZSTD:
+        decompressor: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+        if decompressor is None:
+            decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+        try:
+            # The frame's own header is not trusted: memory is bounded by the length in the index.
+            frame = zstandard.get_frame_parameters(payload)
+            if frame.content_size != raw_bytes:
+                raise IntegrityError(f"zstd frame of {frame.content_size} bytes: expected {raw_bytes}")
+            data = decompressor.decompress(payload)
+        except zstandard.ZstdError as error:
+            raise IntegrityError(f"zstd payload of {len(payload)} bytes: {error}") from error
+    else:
+        raise IntegrityError(f"codec {codec}: expected 0 (raw) or 1 (zstd)")
+    if len(data) != raw_bytes:
+        raise IntegrityError(f"payload of {len(data)} bytes: expected {raw_bytes}")
+    return data
+
+
+def encode_chunk_list(pieces: Sequence[tuple[bytes, int]]) -> bytes:
+    """The payload of a `chunks` object: (digest, length in bytes) of each piece in order, and a checksum."""
+    body = b"".join(_PIECE.pack(digest, length) for digest, length in pieces)
+    return body + digest_of(body)
+
+
+def decode_chunk_list(payload: Buffer, raw_bytes: int) -> list[tuple[bytes, int]]:
+    """The (digest, length in bytes) of each piece. Raises: IntegrityError on any inconsistency."""
+    body, check = payload[:-DIGEST_BYTES], payload[-DIGEST_BYTES:]
+    if len(body) % _PIECE.size or digest_of(body) != bytes(check):
+        raise IntegrityError(f"chunk list of {len(payload)} bytes: its checksum does not match")
+    pieces = list(_PIECE.iter_unpack(body))
+    if sum(length for _, length in pieces) != raw_bytes:
+        raise IntegrityError(f"chunk list: lengths do not add up to {raw_bytes}")
+    return pieces

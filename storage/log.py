@@ -1,0 +1,153 @@
+"""The log: numbered transactions, each created once and never changed.
+
+The laws of this module:
+
+- A transaction is committed when its key exists, and it exists whole or not at all.
+- Numbers have no holes: number n + 1 is created only by somebody who has read n. Readers stop at the first hole.
+- After an answer was lost the key may hold our own transaction: ids are compared before a conflict is believed.
+- Order is the number, never a clock. Entries are never deleted.
+- Segments are copies of 1,000 finished entries in one value; a reader may use them, nobody needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import zstandard
+
+from .backend import Backend
+from .errors import ConflictError, IntegrityError, NotFoundError
+from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
+
+FOLDER_ENTRIES = 1000
+_SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+_PARALLEL_READS = 16
+_FEW = 3  # entries read one by one before the folder is listed
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The newest transaction somebody has read: number (-1: none) and digest of its bytes."""
+
+    seq: int = -1
+    digest: str = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A transaction and the position after it."""
+
+    transaction: Transaction
+    position: Position
+
+
+class Log:
+    """The log under the key prefix `prefix` (``"projects/team/digits/"``). Stateless; safe in threads and forks."""
+
+    def __init__(self, backend: Backend, prefix: str) -> None:
+        self._backend = backend
+        self.prefix = prefix
+
+    def key(self, seq: int) -> str:
+        """The key of transaction `seq`."""
+        return f"{self.prefix}log/{seq // FOLDER_ENTRIES:06}/{seq:012}.json"
+
+    def segment_key(self, folder: int) -> str:
+        """The key of segment `folder`."""
+        return f"{self.prefix}log/{folder:06}.jsonl.zst"
+
+    def read_after(self, position: Position) -> Iterator[LogEntry]:
+        """Everything behind `position`, in order, up to the first hole; the chain is checked on the way.
+
+        An up-to-date reader pays one read of a key that does not exist yet.
+        Raises: IntegrityError when a transaction does not follow from the one before it.
+        """
+        for _ in range(_FEW):
+            try:
+                data = self._backend.read(self.key(position.seq + 1))
+            except NotFoundError:
+                return
+            entry = self._entry(data, position)
+            yield entry
+            position = entry.position
+        for data in self._bulk(position.seq + 1):
+            entry = self._entry(data, position)
+            yield entry
+            position = entry.position
+
+    def append(self, transaction: Transaction) -> Position:
+        """Create the transaction under its number; the position after it.
+
+        Exactly once: when the key exists and holds this id, an earlier try had succeeded.
+        Raises: ConflictError when somebody else has this number; StoreError, CommError.
+        """
+        data = transaction.encode()
+        key = self.key(transaction.seq)
+        try:
+            self._backend.create(key, data)
+        except ConflictError:
+            if self._backend.read(key) != data:
+                raise
+        return Position(transaction.seq, chain_digest(data))
+
+    def seal(self, folder: int) -> None:
+        """Write segment `folder`, all of whose transactions exist. Safe to repeat, and by several at once."""
+        data = b"".join(self._listed(folder * FOLDER_ENTRIES))
+        frame = zstandard.ZstdCompressor(level=3).compress(data)
+        try:
+            self._backend.create(self.segment_key(folder), frame)
+        except ConflictError:
+            return  # sealed by another client, from the same bytes
+
+    def _entry(self, data: bytes, position: Position) -> LogEntry:
+        seq = position.seq + 1
+        transaction = decode_transaction(data, seq=seq, where=self.prefix + "log")
+        if transaction.prev != position.digest:
+            raise IntegrityError(
+                f"transaction {seq} of {self.prefix}log: expected it to follow {position.digest[:12]}, it follows"
+                f" {transaction.prev[:12]}; the log was changed; restore it from a copy"
+            )
+        return LogEntry(transaction, Position(seq, chain_digest(data)))
+
+    def _bulk(self, first: int) -> Iterator[bytes]:
+        """The bytes of the transactions from number `first` on, folder by folder, from segments if there are some."""
+        last_folder = max((int(name) for name in self._backend.folders(f"{self.prefix}log/")), default=-1)
+        while (folder := first // FOLDER_ENTRIES) <= last_folder:
+            entries = self._segment(folder) if folder < last_folder else None
+            if entries is not None:
+                entries = entries[first - folder * FOLDER_ENTRIES :]
+            else:
+                entries = list(self._listed(first))
+            yield from entries
+            first += len(entries)
+            if first % FOLDER_ENTRIES or not entries:
+                return
+
+    def _segment(self, folder: int) -> list[bytes] | None:
+        try:
+            frame = self._backend.read(self.segment_key(folder))
+        except NotFoundError:
+            return None
+        try:
+            data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=_SEGMENT_LIMIT_BYTES)
+        except zstandard.ZstdError:
+            return None  # advisory: the entries themselves are there
+        lines = data.splitlines(keepends=True)
+        return lines if len(lines) == FOLDER_ENTRIES else None
+
+    def _listed(self, first: int) -> Iterator[bytes]:
+        """The transactions from `first` to the end of its folder or to the first hole."""
+        folder = f"{self.prefix}log/{first // FOLDER_ENTRIES:06}/"
+        start_after = self.key(first - 1) if first % FOLDER_ENTRIES else ""
+        wanted = []
+        for number, found in enumerate(self._backend.list(folder, start_after), first):
+            if found.key != self.key(number):
+                break
+            wanted.append(found.key)
+        if self._backend.local_path(folder + "x") is not None or len(wanted) < _FEW:
+            yield from map(self._backend.read, wanted)
+            return
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            yield from pool.map(self._backend.read, wanted)

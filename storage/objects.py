@@ -1,0 +1,271 @@
+"""Objects by digest: finding them in packs and reading them, verified.
+
+Nothing that has not been hashed leaves this module. A mismatch is an `IntegrityError` that names object and pack.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .backend import Backend, Buffer
+from .codec import Codec, decode, decode_chunk_list
+from .digest import digest_of, short
+from .errors import IntegrityError, NotFoundError
+from .locations import Location, Locations
+from .pack import TAIL_BYTES, PackedObject, decode_trailer, pack_key, trailer_length
+
+_REPAIR = 'run "art verify --all" to see what else is damaged, and restore the pack from a copy of the store'
+_PARALLEL_TRAILERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """The answer of `Objects.available`: digests that are not whole, and the packs of those that are."""
+
+    missing: set[bytes]
+    packs: set[bytes]
+    list_packs: set[bytes]  # packs that hold chunk lists
+
+
+class Objects:
+    """The objects of one store. Safe to use from several threads."""
+
+    def __init__(self, backend: Backend, locations: Locations) -> None:
+        self.backend = backend
+        self._locations = locations
+        self._confirmed: set[bytes] = set()
+
+    # Finding
+
+    def locate(self, digests: Collection[bytes], packs: Iterable[bytes] = ()) -> dict[bytes, Location]:
+        """Where each of `digests` lies, reading trailers of `packs` only if the cache does not know them all.
+
+        Raises: NotFoundError naming the first digest that is nowhere.
+        """
+        found = self._locations.find(digests)
+        if len(found) < len(set(digests)):
+            self.learn(packs)
+            found = self._locations.find(digests)
+            for digest in digests:
+                if digest not in found:
+                    raise NotFoundError(
+                        f"object {short(digest)} is in none of the version's packs; {_REPAIR}"
+                    )
+        return found
+
+    def find(self, digests: Collection[bytes]) -> dict[bytes, Location]:
+        """Those of `digests` that the store already holds, as far as this machine knows; packs are confirmed."""
+        found = self._locations.find(digests)
+        gone = {location.pack for location in found.values()} - self.confirm(
+            {location.pack for location in found.values()}
+        )
+        return {digest: at for digest, at in found.items() if at.pack not in gone} if gone else found
+
+    def available(self, digests: Collection[bytes]) -> Availability:
+        """Which of `digests` are whole in the store, chunks included, and in which packs."""
+        found = self.find(digests)
+        result = Availability(missing=set(digests) - found.keys(), packs=set(), list_packs=set())
+        for digest, at in found.items():
+            if at.codec != Codec.CHUNKS:
+                result.packs.add(at.pack)
+                continue
+            pieces = {piece for piece, _ in self.chunks(digest, at)}
+            places = self.find(pieces)
+            if len(places) < len(pieces):
+                result.missing.add(digest)
+            else:
+                result.list_packs.add(at.pack)
+                result.packs.update(place.pack for place in places.values())
+        return result
+
+    def confirm(self, packs: Collection[bytes]) -> set[bytes]:
+        """Those of `packs` that lie in the store, looked up once per process; others are forgotten."""
+        present = set()
+        for pack in packs:
+            if pack not in self._confirmed:
+                try:
+                    self.backend.stat(pack_key(pack))
+                except NotFoundError:
+                    self._locations.forget(pack)
+                    continue
+                self._confirmed.add(pack)
+            present.add(pack)
+        return present
+
+    def learn(self, packs: Iterable[bytes]) -> None:
+        """Make the objects of `packs` known by reading unknown trailers. Raises: NotFoundError, IntegrityError."""
+        wanted = set(packs)
+        unknown = sorted(wanted - self._locations.known_packs(wanted))
+        if len(unknown) < 2:
+            trailers = map(self.read_trailer, unknown)
+            for pack, (size_bytes, objects) in zip(unknown, trailers, strict=True):
+                self._locations.add(pack, size_bytes, objects)
+            return
+        with ThreadPoolExecutor(_PARALLEL_TRAILERS) as pool:
+            for pack, (size_bytes, objects) in zip(
+                unknown, pool.map(self.read_trailer, unknown), strict=True
+            ):
+                self._locations.add(pack, size_bytes, objects)
+
+    def added(self, pack: bytes, size_bytes: int, objects: Sequence[PackedObject]) -> None:
+        """Note a pack that this process has just put into the store."""
+        self._confirmed.add(pack)
+        self._locations.add(pack, size_bytes, objects)
+
+    def read_trailer(self, pack: bytes) -> tuple[int, list[PackedObject]]:
+        """Size in bytes and index of a pack. Raises: NotFoundError, IntegrityError, FormatError."""
+        key = pack_key(pack)
+        try:
+            size_bytes = self.backend.stat(key).size_bytes
+            tail = self.backend.read(key, -TAIL_BYTES)
+            length = trailer_length(tail, size_bytes)
+            if length > len(tail):
+                tail = self.backend.read(key, -length)
+            return size_bytes, decode_trailer(memoryview(tail)[len(tail) - length :], size_bytes)
+        except IntegrityError as error:
+            raise IntegrityError(f"pack {short(pack)}: {error}; {_REPAIR}") from error
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"pack {short(pack)} is missing from {self.backend.url}; {_REPAIR}"
+            ) from error
+
+    # Reading
+
+    def read(self, digest: bytes, packs: Iterable[bytes] = ()) -> Buffer:
+        """All bytes of an object. Raises: NotFoundError, IntegrityError."""
+        location = self.locate([digest], packs)[digest]
+        if location.codec != Codec.CHUNKS:
+            return self.read_plain(digest, location)
+        pieces = self.chunks(digest, location)
+        places = self.locate([piece for piece, _ in pieces], packs)
+        out = bytearray()
+        for piece, _ in pieces:
+            out += self.read_plain(piece, places[piece])
+        if digest_of(out) != digest:
+            raise IntegrityError(
+                f"object {short(digest)} in pack {short(location.pack)}: its chunks hash to another digest; {_REPAIR}"
+            )
+        return out
+
+    def chunks(self, digest: bytes, location: Location) -> list[tuple[bytes, int]]:
+        """The (digest, length in bytes) of the pieces of a chunked object at `location`."""
+        try:
+            return decode_chunk_list(self.read_payload(digest, location), location.raw_bytes)
+        except IntegrityError as error:
+            raise self._damaged(digest, location, error) from error
+
+    def read_plain(self, digest: bytes, location: Location) -> Buffer:
+        """An unchunked object, verified. Raises: NotFoundError, IntegrityError."""
+        return self.open_payload(digest, location, self.read_payload(digest, location))
+
+    def open_payload(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
+        """Decode and verify what was read at `location`. Raises: IntegrityError."""
+        try:
+            data = decode(location.codec, payload, location.raw_bytes)
+        except IntegrityError as error:
+            raise self._damaged(digest, location, error) from error
+        actual = digest_of(data)
+        if actual != digest:
+            raise self._damaged(digest, location, IntegrityError(f"bytes hash to {short(actual)}"))
+        return data
+
+    def open(self, digest: bytes, packs: Iterable[bytes] = ()) -> io.BufferedReader:
+        """A seekable reader that fetches only the pieces touched."""
+        return io.BufferedReader(ObjectReader(self, digest, packs), 64 * 1024)
+
+    def read_payload(self, digest: bytes, location: Location) -> bytes:
+        """The stored bytes at `location`, not verified. Raises: NotFoundError, IntegrityError when cut short."""
+        try:
+            payload = self.backend.read(pack_key(location.pack), location.offset, location.stored_bytes)
+        except NotFoundError as error:
+            self._locations.forget(location.pack)
+            self._confirmed.discard(location.pack)
+            raise NotFoundError(
+                f"object {short(digest)}: pack {short(location.pack)} is missing from {self.backend.url}; {_REPAIR}"
+            ) from error
+        if len(payload) != location.stored_bytes:
+            raise self._damaged(digest, location, IntegrityError("the pack is truncated"))
+        return payload
+
+    def close(self) -> None:
+        """Close this thread's connection to the location cache."""
+        self._locations.close()
+
+    @staticmethod
+    def _damaged(digest: bytes, location: Location, error: IntegrityError) -> IntegrityError:
+        return IntegrityError(f"object {short(digest)} in pack {short(location.pack)}: {error}; {_REPAIR}")
+
+
+class ObjectReader(io.RawIOBase):
+    """A raw, seekable stream over one object; every piece is verified before a byte of it is handed out."""
+
+    _KEPT_PIECES = 8  # at most 2 MiB each
+
+    def __init__(self, objects: Objects, digest: bytes, packs: Iterable[bytes]) -> None:
+        self._objects = objects
+        location = objects.locate([digest], packs)[digest]
+        self.size_bytes = location.raw_bytes
+        if location.codec == Codec.CHUNKS:
+            self._pieces = objects.chunks(digest, location)
+            self._places = objects.locate([piece for piece, _ in self._pieces], packs)
+        else:
+            self._pieces = [(digest, location.raw_bytes)]
+            self._places = {digest: location}
+        self._starts = []
+        start = 0
+        for _, length in self._pieces:
+            self._starts.append(start)
+            start += length
+        self._kept: OrderedDict[int, Buffer] = OrderedDict()
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}[whence]
+        if base + offset < 0:
+            raise ValueError(f"seek to {base + offset}: expected a position >= 0")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, target: Buffer) -> int:  # type: ignore[override]  # typeshed's WriteableBuffer is private
+        if self._position >= self.size_bytes:
+            return 0
+        number = self._piece_at(self._position)
+        piece = self._piece(number)
+        start = self._position - self._starts[number]
+        view = memoryview(target).cast("B")
+        count = min(len(view), len(piece) - start)
+        view[:count] = memoryview(piece)[start : start + count]
+        self._position += count
+        return count
+
+    def _piece_at(self, position: int) -> int:
+        return bisect_right(self._starts, position) - 1
+
+    def _piece(self, number: int) -> Buffer:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        digest, length = self._pieces[number]
+        data = self._objects.read_plain(digest, self._places[digest])
+        if len(data) != length:
+            raise IntegrityError(
+                f"object {short(digest)}: {len(data)} bytes where its list says {length}; {_REPAIR}"
+            )
+        self._kept[number] = data
+        if len(self._kept) > self._KEPT_PIECES:
+            self._kept.popitem(last=False)
+        return data

@@ -1,0 +1,62 @@
+"""Reading local files so that a change in the middle is noticed, and errors about them in one line."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from .errors import Error, NotFoundError, SourceChangedError, UsageError
+from .statcache import Fingerprint
+
+ATTEMPTS = 5
+_PAUSE_S = 0.02
+
+
+def source_error(path: str, error: OSError) -> Error:
+    """What to raise for an `OSError` on a local file that is to be logged."""
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(
+            f"file {path!r} is not there; it must stay in place until the artifact is logged"
+        )
+    reason = error.strerror or str(error)
+    return UsageError(f"file {path!r}: {reason}; make it readable or leave it out; nothing was logged")
+
+
+def changed_error(path: str) -> SourceChangedError:
+    """What to raise for a file that did not hold still."""
+    return SourceChangedError(
+        f"file {path!r} changed while it was read, {ATTEMPTS} times in a row; stop what writes it and log again"
+    )
+
+
+def open_source(path: str) -> tuple[int, Fingerprint]:
+    """An open descriptor of a regular file and what it is now. Raises: NotFoundError, UsageError."""
+    try:
+        # O_NONBLOCK: a named pipe must not hang the log; on a regular file it means nothing.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise source_error(path, error) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise UsageError(f"file {path!r}: expected a regular file, found mode {stat.filemode(found.st_mode)}")
+    return descriptor, Fingerprint.of(found)
+
+
+def read_small(path: str) -> tuple[bytes, Fingerprint]:
+    """All bytes of a small file, and what it was meanwhile. Raises: SourceChangedError, those of `open_source`."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(_PAUSE_S * attempt)
+        descriptor, before = open_source(path)
+        try:
+            data = os.read(descriptor, before.size_bytes + 1)
+            after = Fingerprint.of(os.fstat(descriptor))
+        except OSError as error:
+            raise source_error(path, error) from error
+        finally:
+            os.close(descriptor)
+        if len(data) == before.size_bytes and before.same_content(after):
+            return data, before
+    raise changed_error(path)

@@ -1,0 +1,206 @@
+"""A store: one folder or bucket with `lineart.json` at its root, and the machine's caches beside it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .backend import Backend
+from .chunker import ChunkerParameters
+from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, UsageError
+from .local import LocalBackend
+from .locations import Locations
+from .log import Log
+from .objects import Objects
+from .pack import PackLimits
+from .probe import probe_conditional_create
+from .restore import Progress, Restorer
+from .retry import RetryingBackend
+from .snapshot import Snapshot
+from .statcache import StatCache
+from .transaction import canonical_json
+
+FORMAT = 1
+SETTINGS_KEY = "lineart.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What `lineart.json` says (docs/format.md)."""
+
+    store: str
+    entity: str
+    created: str
+    chunker: ChunkerParameters
+    pack: PackLimits
+    capabilities: Mapping[str, bool]
+
+    def encode(self) -> bytes:
+        """The bytes of `lineart.json`."""
+        return canonical_json(
+            {
+                "capabilities": dict(self.capabilities),
+                "chunker": asdict(self.chunker),
+                "created": self.created,
+                "entity": self.entity,
+                "format": FORMAT,
+                "pack": asdict(self.pack),
+                "store": self.store,
+            }
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, url: str) -> StoreSettings:
+        """Raises: FormatError when this is not a store, or one of a newer format."""
+        try:
+            found = json.loads(data)
+            number = found["format"]
+            if number > FORMAT:
+                raise FormatError(
+                    f"store {url} has format {number}; this version reads format {FORMAT}; upgrade lineart"
+                )
+            return cls(
+                store=str(found["store"]),
+                entity=str(found["entity"]),
+                created=str(found["created"]),
+                chunker=ChunkerParameters(**_known(ChunkerParameters, found["chunker"])),
+                pack=PackLimits(**_known(PackLimits, found["pack"])),
+                capabilities=dict(found["capabilities"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FormatError(
+                f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
+            ) from error
+
+
+def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in found.items() if name in names}
+
+
+def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
+    """The backend for a folder's path or a URL; a remote one retries what may pass.
+
+    Raises: UsageError for a scheme that nothing serves; StoreError when its package is missing.
+    """
+    if "://" not in url:
+        return LocalBackend(Path(url).expanduser())
+    scheme, _, rest = url.partition("://")
+    if scheme in ("file", "local"):
+        return LocalBackend(Path(rest))
+    if not rest:
+        raise UsageError(f"store {url!r}: expected a folder or a URL such as s3://bucket/prefix")
+    from .remote import FsspecBackend
+
+    return RetryingBackend(FsspecBackend(url, storage_options))
+
+
+class Store:
+    """An open store. Safe to use from several threads, and after `fork`."""
+
+    def __init__(self, backend: Backend, settings: StoreSettings, cache: Path) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
+        self.stat_cache = StatCache(cache)
+
+    @classmethod
+    def open(cls, url: str, *, cache: Path, storage_options: Mapping[str, Any] | None = None) -> Store:
+        """Open the store at `url`; `cache` is the machine's cache folder.
+
+        Raises: NotFoundError when there is none; FormatError; StoreError, CommError.
+        """
+        return cls.on(open_backend(url, storage_options), cache=cache)
+
+    @classmethod
+    def on(cls, backend: Backend, *, cache: Path) -> Store:
+        """Open the store that `backend` holds. Raises: NotFoundError, FormatError."""
+        try:
+            data = backend.read(SETTINGS_KEY)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f'there is no store at {backend.url}; make one with "art init {backend.url}"'
+            ) from error
+        return cls(backend, StoreSettings.decode(data, backend.url), cache)
+
+    @classmethod
+    def create(
+        cls,
+        url: str,
+        *,
+        cache: Path,
+        entity: str,
+        created: str,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Store:
+        """Make a store at `url`, or open the one that is there; the backend is probed for conditional create.
+
+        Raises: StoreError when the backend refuses, or cannot create a key exactly once; CommError.
+        """
+        backend = open_backend(url, storage_options)
+        try:
+            return cls.on(backend, cache=cache)
+        except NotFoundError:
+            probe_conditional_create(backend)
+        settings = StoreSettings(
+            store=uuid.uuid4().hex,
+            entity=entity,
+            created=created,
+            chunker=ChunkerParameters(),
+            pack=PackLimits(),
+            capabilities={"conditional_create": True},
+        )
+        try:
+            backend.create(SETTINGS_KEY, settings.encode())
+        except ConflictError:
+            return cls.on(backend, cache=cache)  # another process was first
+        return cls(backend, settings, cache)
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without credentials."""
+        return self.backend.url
+
+    def log(self, prefix: str) -> Log:
+        """The log under a key prefix."""
+        return Log(self.backend, prefix)
+
+    def snapshot(self, progress: Progress | None = None) -> Snapshot:
+        """A way in for the bytes of one commit."""
+        return Snapshot(
+            self.objects,
+            self.stat_cache,
+            chunker=self.settings.chunker,
+            limits=self.settings.pack,
+            progress=progress,
+        )
+
+    def restorer(self, packs: Iterable[bytes], progress: Progress | None = None) -> Restorer:
+        """A way out for objects in `packs`."""
+        return Restorer(self.objects, self.stat_cache, packs, progress=progress)
+
+    def projects(self) -> list[tuple[str, str]]:
+        """(entity, project) of every project that has a log, sorted."""
+        return [
+            (entity, project)
+            for entity in self.backend.folders("projects/")
+            for project in self.backend.folders(f"projects/{entity}/")
+        ]
+
+    def close(self) -> None:
+        """Release what the store holds open."""
+        self.stat_cache.close()
+        self.objects.close()
+        self.backend.close()
+
+
+def project_prefix(entity: str, project: str) -> str:
+    """The key prefix of a project."""
+    for name in (entity, project):
+        if not name:
+            raise InvalidNameError("a project needs an entity and a name")
+    return f"projects/{entity}/{project}/"
