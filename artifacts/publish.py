@@ -1,0 +1,78 @@
+"""From a draft to stored content: read the files, build the manifest, put both into packs. The commit comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..storage.digest import parse_hex
+from ..storage.snapshot import Progress
+from ..storage.store import Store
+from ..storage.transaction import canonical_json
+from .decisions import Content
+from .draft import Draft, LocalFile
+from .manifest import Entry, Manifest
+from .paths import check_portable
+
+_INLINE_PACKS = 64  # a version record with more names an object that lists them
+
+_LISTED_REFERENCES = 100  # in the version record, so that the catalog can search them; the manifest has all
+
+
+def publish(
+    store: Store,
+    draft: Draft,
+    *,
+    base_packs: Iterable[str] = (),
+    portable: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Manifest, Content]:
+    """Store all bytes of `draft` and its manifest; nothing refers to them until a commit does.
+
+    `base_packs` are the packs of the version that the draft starts from, or of the collection's newest: what they hold
+    is not stored again. With `portable`, paths that differ only in case are refused.
+    Raises: InvalidPathError, NotFoundError, UsageError, SourceChangedError, StoreError, CommError.
+    """
+    finished: list[Entry] = []
+    paths: list[str] = []
+    sources: list[str] = []
+    for path, item in draft.items():
+        if isinstance(item, LocalFile):
+            paths.append(path)
+            sources.append(item.source)
+        else:
+            finished.append(item)
+    Manifest.of([*finished, *(Entry(path, "directory") for path in paths)])  # refuse bad paths before any byte is read
+    if portable:
+        check_portable([path for path, _ in draft.items()])
+    store.objects.learn(map(parse_hex, base_packs))
+    with store.snapshot(progress) as snapshot:
+        for path, stored in zip(paths, snapshot.add_files(sources), strict=True):
+            kind = "executable" if stored.executable else "file"
+            finished.append(Entry(path, kind, stored.digest.hex(), stored.size_bytes))
+        snapshot.require({parse_hex(e.digest) for e in finished if e.digest is not None})
+        manifest = Manifest.of(finished)
+        digest = snapshot.add_metadata(manifest.encode())
+        packed = snapshot.finish()
+    packs, meta_packs, packs_object = packed.packs, packed.meta_packs, None
+    if len(packs) + len(meta_packs) > _INLINE_PACKS:
+        packs_object, meta_packs = _store_pack_list(store, packs, meta_packs)
+        packs = []
+    references = [(e.path, e.target or "") for e in manifest.values() if e.kind == "reference"]
+    content = Content(
+        digest=digest.hex(),
+        size_bytes=manifest.size_bytes,
+        file_count=sum(entry.digest is not None for entry in manifest.values()),
+        reference_count=len(references),
+        packs=packs,
+        meta_packs=meta_packs,
+        packs_object=packs_object,
+        references=references[:_LISTED_REFERENCES],
+        new_bytes=packed.new_bytes,
+    )
+    return manifest, content
+
+
+def _store_pack_list(store: Store, packs: Sequence[str], meta_packs: Sequence[str]) -> tuple[str, Sequence[str]]:
+    with store.snapshot() as snapshot:
+        digest = snapshot.add_metadata(canonical_json({"meta_packs": list(meta_packs), "packs": list(packs)}))
+        return digest.hex(), snapshot.finish().meta_packs

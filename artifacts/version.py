@@ -1,0 +1,254 @@
+"""A logged version and what can be read of it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from ..storage.digest import digest_of, parse_hex
+from ..storage.errors import (
+    Error,
+    IntegrityError,
+
+    NotFoundError,
+    StoreError,
+    UsageError,
+)
+from ..storage.restore import TEMPORARY_PREFIX, FileTarget, Progress, digest_of_file, target_error
+from ..storage.statcache import Fingerprint
+from ..storage.store import Store
+from .manifest import Entry, Manifest, find_entry
+from .names import ArtifactName, ProjectName, nearest
+from .paths import check_portable
+from .references import References
+from .state import VersionState
+
+
+class Version:
+    """One immutable version of a collection, its files and its bytes. Safe to share between threads."""
+
+    def __init__(
+        self, store: Store, project: ProjectName, collection: str, type: str, state: VersionState
+    ) -> None:
+        self.store = store
+        self.project = project
+        self.collection = collection
+        self.type = type
+        self.state = state
+
+    @property
+    def name(self) -> ArtifactName:
+        """The full name with the version number."""
+        return ArtifactName(self.project, self.collection, f"v{self.state.number}")
+
+    @cached_property
+    def _pack_lists(self) -> tuple[list[bytes], list[bytes]]:
+        """Metadata packs and data packs."""
+        meta = [parse_hex(pack) for pack in self.state.meta_packs]
+        if self.state.packs_object is None:
+            return meta, [parse_hex(pack) for pack in self.state.packs]
+        try:
+            lists = json.loads(bytes(self.store.objects.read(parse_hex(self.state.packs_object), meta)))
+            return [*meta, *map(parse_hex, lists["meta_packs"])], [parse_hex(pack) for pack in lists["packs"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"version {self.name}: its list of packs is damaged ({error!r})") from error
+
+    @property
+    def packs(self) -> list[bytes]:
+        """Every pack that holds something of this version."""
+        meta, data = self._pack_lists
+        return [*meta, *data]
+
+    @property
+    def _manifest_packs(self) -> list[bytes]:
+        """Where the manifest lies: a reader with an empty cache needs no data pack's trailer for it."""
+        return self._pack_lists[0]
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """All entries. Raises: IntegrityError, NotFoundError, CommError."""
+        return Manifest.decode(self.store.objects.read(parse_hex(self.state.digest), self._manifest_packs))
+
+    def entry(self, path: str) -> Entry:
+        """The entry at `path`, found without reading the whole manifest. Raises: NotFoundError with the nearest paths."""
+        if "manifest" in self.__dict__:
+            found = self.manifest.get(path)
+        else:
+            with self.store.objects.open(parse_hex(self.state.digest), self._manifest_packs) as stream:
+                found = find_entry(stream, path)
+        if found is None:
+            raise NotFoundError(f"path {path!r} is not in {self.name.short}{nearest(path, self.manifest)}")
+        return found
+
+    def open(self, path: str) -> IO[bytes]:
+        """A seekable reader of one file that fetches only what is read. Raises: NotFoundError, UsageError, IntegrityError."""
+        entry = self.entry(path)
+        if entry.digest is None:
+            raise UsageError(f"path {path!r} of {self.name.short} is a {entry.kind}; only files can be opened")
+        return self.store.objects.open(parse_hex(entry.digest), self.packs)
+
+    def download(
+        self,
+        root: Path,
+        *,
+        path_prefix: str | None = None,
+        allow_missing_references: bool = False,
+        references: References | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Make the files of this version below `root`, which is made when missing; returns how many were written.
+
+        Files that are right already are left alone, other files in `root` too. References are fetched, and refused
+        when they changed since they were logged; with `allow_missing_references` such are left out.
+        Raises: NotFoundError, IntegrityError, ReferenceChangedError, StoreError, CommError.
+        """
+        entries = self.manifest.under(path_prefix)
+        folder = os.path.abspath(root)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            _remove_partial(folder)
+            if _ignores_case(folder):
+                check_portable([entry.path for entry in entries])
+            files = [
+                FileTarget(f"{folder}/{e.path}", parse_hex(e.digest), e.size_bytes or 0, e.kind == "executable")
+                for e in entries
+                if e.digest is not None
+            ]
+            written = self.store.restorer(self.packs, progress).restore(files, folder, modified_ns=self._modified_ns())
+            for entry in entries:
+                if entry.kind == "directory":
+                    os.makedirs(f"{folder}/{entry.path}", exist_ok=True)
+                elif entry.kind == "symlink":
+                    written += _make_link(f"{folder}/{entry.path}", entry.target or "")
+        except OSError as error:
+            raise target_error(folder, error) from error
+        for entry in entries:
+            if entry.kind == "reference":
+                written += self._fetch(entry, folder, references or References(), allow_missing_references)
+        return written
+
+    def checkout(self, root: Path, *, references: References | None = None, progress: Progress | None = None) -> int:
+        """Like `download`, and removes from `root` every file that is not in this version.
+
+        Only a file whose bytes the store has is removed; for any other the whole call is refused and nothing changes.
+        Raises: UsageError naming a file that would be lost.
+        """
+        folder = os.path.abspath(root)
+        extra = [path for path in _files_below(folder) if path not in self.manifest]
+        for path in extra:
+            full = f"{folder}/{path}"
+            found = Fingerprint.of(os.lstat(full))
+            digest = digest_of_file(full, found)
+            if digest is None and os.path.islink(full):
+                continue
+            if digest is None or digest in self.store.objects.available([digest]).missing:
+                raise UsageError(f"file {full!r} is in no version of the store and would be lost; move it away or log it first")
+        written = self.download(root, references=references, progress=progress)
+        for path in extra:
+            os.unlink(f"{folder}/{path}")
+        _remove_empty_folders(folder, keep={e.path for e in self.manifest.values() if e.kind == "directory"})
+        return written
+
+    def verify_files(self, root: Path) -> Iterator[Error]:
+        """Compare the files below `root` with the manifest; yields an error for each that is missing or different."""
+        for entry in self.manifest.values():
+            full = os.path.join(root, entry.path)
+            if entry.digest is None:
+                continue
+            try:
+                actual = digest_of_file(full, Fingerprint.of(os.lstat(full)))
+            except OSError:
+                yield NotFoundError(f"file {full!r} of {self.name.short} is missing; download it again")
+                continue
+            if actual is None or actual.hex() != entry.digest:
+                yield IntegrityError(f"file {full!r} differs from {self.name.short}; download it again")
+
+    def verify_stored(self, progress: Progress | None = None) -> Iterator[Error]:
+        """Read every byte of this version in the store; yields an error for each object that is missing or damaged."""
+        try:
+            data = self.store.objects.read(parse_hex(self.state.digest), self._manifest_packs)
+            if digest_of(data).hex() != self.state.digest:
+                raise IntegrityError(f"manifest of {self.name.short} hashes to another digest")
+            manifest, packs = self.manifest, self.packs
+        except Error as error:
+            yield type(error)(f"{self.name.short}: manifest: {error}")
+            return
+        digests = (parse_hex(entry.digest) for entry in manifest.values() if entry.digest is not None)
+        for error in self.store.restorer(packs, progress).check(digests):
+            yield type(error)(f"{self.name.short}: {error}")
+
+    def _modified_ns(self) -> int:
+        moment = datetime.datetime.fromisoformat(self.state.created_at)
+        return int(moment.timestamp()) * 1_000_000_000
+
+    def _fetch(self, entry: Entry, folder: str, references: References, allow_missing: bool) -> int:
+        target = Path(folder, entry.path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+            try:
+                references.fetch(entry, partial)
+                os.replace(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
+        except (NotFoundError, IntegrityError):
+            if not allow_missing:
+                raise
+            return 0
+        except OSError as error:
+            raise target_error(str(target), error) from error
+        return 1
+
+
+def _make_link(path: str, target: str) -> int:
+    if os.path.islink(path) and os.readlink(path) == target:
+        return 0
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise StoreError(f"cannot make the link {path!r}: a folder is in its place; move it away")
+    temporary = f"{path}.{uuid.uuid4().hex}"
+    os.symlink(target, temporary)
+    os.replace(temporary, path)
+    return 1
+
+
+def _remove_partial(folder: str) -> None:
+    """Remove what a killed download has left more than a day ago."""
+    with os.scandir(folder) as entries:
+        stale = [e for e in entries if e.name.startswith(TEMPORARY_PREFIX)]
+    for entry in stale:
+        age = datetime.datetime.now().timestamp() - entry.stat(follow_symlinks=False).st_mtime
+        if age > 24 * 3600:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _ignores_case(folder: str) -> bool:
+    with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX + "case", dir=folder) as probe:
+        return os.path.lexists(probe.name.upper()) and os.path.samefile(probe.name, probe.name.upper())
+
+
+def _files_below(folder: str) -> Sequence[str]:
+    found = []
+    for current, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(current, name))]
+        for name in [*names, *links]:
+            found.append(os.path.relpath(os.path.join(current, name), folder))
+    return sorted(path for path in found if not path.startswith(TEMPORARY_PREFIX))
+
+
+def _remove_empty_folders(folder: str, *, keep: set[str]) -> None:
+    for current, _, _ in os.walk(folder, topdown=False):
+        if current != folder and os.path.relpath(current, folder) not in keep:
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(current)
+
+
