@@ -1,0 +1,24 @@
+"""Where a version came from and what it touches.
+
+May import: artifacts, storage. Start with `facts` (transactions → rows, pure), then `catalog` (the rows in DuckDB) and
+`schema` (the views); `graph` walks the edges, `questions` answers, `render` draws.
+"""
+
+from __future__ import annotations
+
+from .catalog import Catalog
+from .graph import Direction, LineageGraph
+from .questions import Impact, VersionDiff, Why, diff_versions, impact, whereis, why
+
+__all__ = [
+    "Catalog",
+    "Direction",
+    "Impact",
+    "LineageGraph",
+    "VersionDiff",
+    "Why",
+    "diff_versions",
+    "impact",
+    "whereis",
+    "why",
+]

@@ -1,0 +1,166 @@
+"""The catalog: DuckDB tables in memory, projected from the logs of some projects. Thrown away after use.
+
+It is loaded from the newest Parquet checkpoint of each project plus the log's tail; a reader that met a long tail
+leaves a checkpoint for the next one. Nobody else writes it, nobody locks it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts.names import ProjectName
+from ..storage.errors import Error, IntegrityError, UsageError
+from ..storage.log import Position
+from ..storage.store import Store, project_prefix
+from ..storage.transaction import canonical_json
+from .facts import SCHEMA_VERSION, TABLES, Facts
+from .schema import VIEWS, base_tables
+
+if TYPE_CHECKING:
+    import duckdb
+
+CHECKPOINT_TAIL = 2000  # transactions; reading as many takes about 0.1 s from a local disk
+
+
+class Catalog:
+    """The facts of the given projects of a store, as SQL. Used by one thread."""
+
+    def __init__(self, store: Store, projects: Iterable[ProjectName]) -> None:
+        import duckdb
+
+        self.store = store
+        self.projects = sorted(set(projects), key=str)
+        self._connection = duckdb.connect(":memory:", config={"threads": os.cpu_count() or 1})
+        self._connection.execute(base_tables())
+        self._positions: dict[ProjectName, Position] = {}
+        for project in self.projects:
+            self._load(project)
+        self._connection.execute(VIEWS)
+
+    def refresh(self) -> None:
+        """Take in what was committed since the last call."""
+        for project in self.projects:
+            self._read_tail(project)
+
+    def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation for a query over the documented tables. Raises: UsageError with DuckDB's reason."""
+        import duckdb
+
+        try:
+            relation = self._connection.sql(query, params=parameters)
+        except duckdb.Error as error:
+            raise UsageError(f"sql: {' '.join(str(error).split())}") from error
+        if relation is None:  # a statement without a result
+            return self._connection.sql("SELECT 'ok' AS result")
+        return relation
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query of our own."""
+        return self._connection.execute(query, parameters).fetchall()
+
+    def records(self, query: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """All rows of a query of our own, by column name."""
+        cursor = self._connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def export(self, target: Path) -> None:
+        """Write a copy: a `.duckdb` file, or a folder of Parquet files. Raises: UsageError when it exists."""
+        if target.exists():
+            raise UsageError(f"{target} exists; choose a new file or folder")
+        if target.suffix == ".duckdb":
+            self._connection.execute(f"ATTACH {_quoted(str(target))} AS copy")
+            self._connection.execute("COPY FROM DATABASE memory TO copy")
+            self._connection.execute("DETACH copy")
+        else:
+            self._connection.execute(f"EXPORT DATABASE {_quoted(str(target))} (FORMAT parquet)")
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._connection.close()
+
+    def _load(self, project: ProjectName) -> None:
+        self._positions[project] = self._load_checkpoint(project)
+        if self._read_tail(project) >= CHECKPOINT_TAIL:
+            try:
+                self._write_checkpoint(project)
+            except Error:
+                return  # advisory: a read-only store is answered all the same
+
+    def _read_tail(self, project: ProjectName) -> int:
+        log = self.store.log(project_prefix(project.entity, project.project))
+        entries = list(log.read_after(self._positions[project]))
+        if not entries:
+            return 0
+        facts = Facts()
+        facts.add(str(project), (entry.transaction for entry in entries))
+        for table, columns in facts.columns.items():
+            cells = list(columns.values())
+            if cells[0]:
+                values = ", ".join(f"unnest(?::{kind}[])" for kind in TABLES[table].values())
+                self._connection.execute(f"INSERT INTO {table} SELECT {values}", cells)
+        self._positions[project] = entries[-1].position
+        return len(entries)
+
+    # Checkpoints
+
+    def _load_checkpoint(self, project: ProjectName) -> Position:
+        folder = f"{project_prefix(project.entity, project.project)}checkpoints/"
+        for name in reversed(self.store.backend.folders(folder)):
+            try:
+                marker = json.loads(self.store.backend.read(f"{folder}{name}/catalog.json"))
+                if marker["schema"] != SCHEMA_VERSION or set(marker["tables"]) != set(TABLES):
+                    continue
+                self._insert_parquet(f"{folder}{name}/catalog/")
+                return Position(marker["seq"], marker["head"])
+            except (Error, ValueError, KeyError):
+                continue  # advisory: the log from its start says the same
+        return Position()
+
+    def _insert_parquet(self, folder: str) -> None:
+        import duckdb
+
+        self._connection.execute("BEGIN")
+        try:
+            for table in TABLES:
+                data = self.store.backend.local_path(f"{folder}{table}.parquet")
+                if data is not None:
+                    self._copy_in(table, data)
+                    continue
+                with tempfile.TemporaryDirectory() as temporary:
+                    path = Path(temporary, "table.parquet")
+                    path.write_bytes(self.store.backend.read(f"{folder}{table}.parquet"))
+                    self._copy_in(table, path)
+        except duckdb.Error as error:
+            self._connection.execute("ROLLBACK")
+            raise IntegrityError(f"checkpoint {folder}: {error}") from error
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _copy_in(self, table: str, path: Path) -> None:
+        columns = ", ".join(TABLES[table])
+        self._connection.execute(f"INSERT INTO {table} SELECT {columns} FROM read_parquet({_quoted(str(path))})")
+
+    def _write_checkpoint(self, project: ProjectName) -> None:
+        """Parquet first, the marker last: a half-written checkpoint has none and is ignored."""
+        position = self._positions[project]
+        folder = f"{project_prefix(project.entity, project.project)}checkpoints/{position.seq:012}/"
+        staging = self.store.backend.staging()
+        for table in TABLES:
+            path = staging / f"{os.getpid()}~{project.project}-{position.seq}-{table}.parquet"
+            query = f"SELECT * FROM {table} WHERE project = {_quoted(str(project))} ORDER BY position"
+            self._connection.execute(f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+            self.store.backend.write_file(f"{folder}catalog/{table}.parquet", path)
+        marker = {"schema": SCHEMA_VERSION, "seq": position.seq, "head": position.digest, "tables": list(TABLES)}
+        self.store.backend.write(f"{folder}catalog.json", canonical_json(marker))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

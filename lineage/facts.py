@@ -1,0 +1,196 @@
+"""From transactions to rows: what the catalog's base tables hold (docs/catalog.md). Pure; knows no DuckDB.
+
+Every row is a fact that stays true: an event with its `position`. What is true *now* are views over them.
+`position` is ``seq * 65536 + index of the op``: it orders all facts of one project.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..storage.transaction import Op, Transaction
+
+SCHEMA_VERSION = 1
+_OPS_PER_TRANSACTION = 65536
+_CELL = str | int | float | bool | None
+
+# Table → columns → DuckDB types. `project` is the "entity/project" whose log says so; `version_id` is "entity/project/collection:vN";
+# `run_id` is "entity/project/run".
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "collection_events": {
+        "project": "VARCHAR", "collection": "VARCHAR", "type": "VARCHAR", "description": "VARCHAR",
+        "time": "VARCHAR", "position": "BIGINT",
+    },
+    "version_creations": {
+        "version_id": "VARCHAR", "project": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT", "digest": "VARCHAR",
+        "size_bytes": "BIGINT", "file_count": "BIGINT", "reference_count": "BIGINT", "metadata": "VARCHAR",
+        "description": "VARCHAR", "tags": "VARCHAR", "run_id": "VARCHAR", "ttl_s": "BIGINT", "user_name": "VARCHAR",
+        "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "version_revisions": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "metadata": "VARCHAR", "description": "VARCHAR", "tags": "VARCHAR", "ttl_s": "BIGINT",
+        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "version_deletions": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "alias_moves": {
+        "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "from_version": "BIGINT",
+        "to_version": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "uses": {
+        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "role": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "productions": {
+        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "is_new": "BOOLEAN", "exact": "BOOLEAN", "time": "VARCHAR",
+        "position": "BIGINT",
+    },
+    "derivations": {
+        "project": "VARCHAR", "run_id": "VARCHAR", "output_id": "VARCHAR", "input_id": "VARCHAR", "position": "BIGINT",
+    },
+    "version_references": {"project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT"},
+    "run_events": {
+        "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "name": "VARCHAR",
+        "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR", "config": "VARCHAR",
+        "summary": "VARCHAR", "capture": "VARCHAR", "state": "VARCHAR", "exit_code": "BIGINT", "error": "VARCHAR",
+        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+}  # fmt: skip
+
+
+class Facts:
+    """Rows gathered from transactions, by table, column by column as DuckDB takes them in."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, dict[str, list[_CELL]]] = {
+            table: {column: [] for column in columns} for table, columns in TABLES.items()
+        }
+
+    def add(self, project: str, transactions: Iterable[Transaction]) -> int:
+        """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out."""
+        count = 0
+        for count, transaction in enumerate(transactions, 1):
+            common = {
+                "project": project,
+                "time": transaction.time,
+                "user_name": transaction.actor.get("user"),
+                "host": transaction.actor.get("host"),
+            }
+            for index, op in enumerate(transaction.ops):
+                rows = _ROWS.get(op.get("op", ""))
+                if rows is not None:
+                    position = transaction.seq * _OPS_PER_TRANSACTION + index
+                    for table, row in rows(project, op):
+                        self._append(table, {**common, "position": position, **row})
+        return count
+
+    def _append(self, table: str, row: Mapping[str, Any]) -> None:
+        for column, cells in self.columns[table].items():
+            cells.append(row.get(column))
+
+
+_Row = tuple[str, dict[str, Any]]
+
+
+def _json(op: Op, key: str) -> str | None:
+    return json.dumps(op[key], sort_keys=True, ensure_ascii=False) if key in op else None
+
+
+def _version_id(project: str, op: Op) -> str:
+    return f"{project}/{op['collection']}:v{op['version']}"
+
+
+def _run_id(project: str, run: str | None) -> str | None:
+    return None if run is None else f"{project}/{run}"
+
+
+def _collection(project: str, op: Op) -> list[_Row]:
+    return [("collection_events", {key: op.get(key) for key in ("collection", "type", "description")})]
+
+
+def _create(project: str, op: Op) -> list[_Row]:
+    version_id = _version_id(project, op)
+    copied = ("collection", "version", "digest", "size_bytes", "file_count", "reference_count", "description", "ttl_s")
+    row = {
+        "version_id": version_id,
+        **{key: op.get(key) for key in copied},
+        "metadata": _json(op, "metadata"),
+        "tags": _json(op, "tags"),
+        "run_id": _run_id(project, op["run"]),
+    }
+    references: list[_Row] = [
+        ("version_references", {"version_id": version_id, "path": path, "uri": uri})
+        for path, uri in op.get("references", ())
+    ]
+    return [("version_creations", row), *references]
+
+
+def _revise(project: str, op: Op) -> list[_Row]:
+    row = {
+        "version_id": _version_id(project, op),
+        "metadata": _json(op, "metadata"),
+        "description": op.get("description"),
+        "tags": _json(op, "tags"),
+        "ttl_s": op.get("ttl_s"),
+    }
+    return [("version_revisions", row)]
+
+
+def _delete(project: str, op: Op) -> list[_Row]:
+    return [("version_deletions", {"version_id": _version_id(project, op)})]
+
+
+def _move(project: str, op: Op) -> list[_Row]:
+    row = {"collection": op["collection"], "alias": op["alias"], "from_version": op["from"], "to_version": op["to"]}
+    return [("alias_moves", row)]
+
+
+def _use(project: str, op: Op) -> list[_Row]:
+    row = {"run_id": _run_id(project, op["run"]), "version_id": _version_id(op["project"], op), "role": op["role"]}
+    return [("uses", row)]
+
+
+def _used_by(project: str, op: Op) -> list[_Row]:
+    """A use mirrored by a run of another project; the catalog keeps one row if it has both logs."""
+    row = {"run_id": _run_id(op["project"], op["run"]), "version_id": _version_id(project, op), "role": op["role"]}
+    return [("uses", row)]
+
+
+def _produce(project: str, op: Op) -> list[_Row]:
+    version_id, run_id, derived = _version_id(project, op), _run_id(project, op["run"]), op["derived_from"]
+    row = {"run_id": run_id, "version_id": version_id, "is_new": op["new"], "exact": derived is not None}
+    inputs: list[_Row] = [
+        ("derivations", {"run_id": run_id, "output_id": version_id, "input_id": name}) for name in derived or ()
+    ]
+    return [("productions", row), *inputs]
+
+
+def _run(project: str, op: Op) -> list[_Row]:
+    row = {
+        "run_id": _run_id(project, op["run"]),
+        "run": op["run"],
+        "event": op["op"],
+        "group_name": op.get("group"),
+        **{key: op.get(key) for key in ("name", "job_type", "notes", "exit_code", "error")},
+        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture")},
+        "state": "running" if op["op"] == "run.start" else op.get("state"),
+    }
+    return [("run_events", row)]
+
+
+_ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
+    "collection.create": _collection,
+    "collection.revise": _collection,
+    "version.create": _create,
+    "version.revise": _revise,
+    "version.delete": _delete,
+    "alias.move": _move,
+    "edge.use": _use,
+    "edge.used_by": _used_by,
+    "edge.produce": _produce,
+    "run.start": _run,
+    "run.update": _run,
+    "run.finish": _run,
+}
