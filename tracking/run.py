@@ -1,0 +1,264 @@
+"""A run: one execution that uses and produces artifact versions.
+
+This is the part that lineage needs: life, config, summary, use and log of artifacts. Metrics logged here are kept
+as the summary's last values.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..artifacts.decisions import find_version
+from ..artifacts.names import ArtifactName, check_name
+from ..artifacts.project import utc_now
+from ..artifacts.state import ProjectState
+from ..storage.errors import UsageError
+from ..storage.transaction import Op
+from .artifact import Artifact
+from .capture import capture_process
+from .publishing import log_draft
+from .run_names import readable_name
+from .values import Config, Summary, plain
+from .workspace import Workspace
+
+
+class Run:
+    """One execution. Made by `lineart.init`, ended by `finish`; a context manager that marks a failure.
+
+    >>> import lineart
+    >>> with lineart.init(project="docs", config={"depth": 3}) as run:
+    ...     run.log({"accuracy": 0.9})
+    >>> run.config.depth, run.summary["accuracy"], run.state
+    (3, 0.9, 'finished')
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        notes: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+    ) -> None:
+        """Start the run: one transaction. Raises: InvalidNameError, UsageError, StoreError, CommError."""
+        self.id = check_name(id, "run id") if id is not None else secrets.token_hex(4)
+        self.name = name or readable_name()
+        self.tags = tuple(check_name(tag, "tag") for tag in tags)
+        self.notes = notes
+        self.group = group
+        self.job_type = job_type
+        self.state = "running"
+        self.start_time = utc_now()
+        self.exit_code: int | None = None
+        self._workspace = workspace
+        self._project = workspace.project()
+        self._pid = os.getpid()
+        self._config_changed = False
+        self.config = Config(self._note_config)
+        self.summary = Summary()
+        self.config.update(config or {})
+        self._config_changed = False
+        self._used: dict[tuple[str, str | None], None] = {}
+        self._commit(
+            {
+                "op": "run.start",
+                "name": self.name,
+                "job_type": job_type,
+                "group": group,
+                "tags": list(self.tags),
+                "notes": notes,
+                "config": self.config.as_dict(),
+                "capture": capture_process(sys.argv, Path.cwd()),
+            }
+        )
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self._project.name.project
+
+    @property
+    def entity(self) -> str:
+        """The entity's name."""
+        return self._project.name.entity
+
+    @property
+    def path(self) -> str:
+        """``entity/project/id``."""
+        return f"{self._project.name}/{self.id}"
+
+    def log(self, data: Mapping[str, Any]) -> None:
+        """Keep the values as the newest of their metrics, in the summary; nested names are joined with ``.``.
+
+        Raises: TypeError for anything but a dictionary with text keys; UsageError after `finish`.
+        """
+        self._demand_running("log")
+        if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+            raise TypeError(f"log takes a dictionary with text keys, not {type(data).__name__} {str(data)[:80]}")
+        for key, value in _flat(data, ""):
+            self.summary[key] = value
+
+    def use_artifact(
+        self, artifact_or_name: Artifact | str, type: str | None = None, role: str | None = None
+    ) -> Artifact:
+        """Declare an input, and get it. `role` says what it is to this run (``train``, ``test``, …).
+
+        Raises: NotFoundError with the nearest names; UsageError when its type is not `type`; ArtifactNotLoggedError.
+        """
+        self._demand_running("use an artifact")
+        if isinstance(artifact_or_name, Artifact):
+            artifact, name = artifact_or_name, self._workspace.parse(artifact_or_name.qualified_name)
+        else:
+            version = self._workspace.version(artifact_or_name)
+            artifact, name = Artifact.of(self._workspace, version), version.name
+        if type is not None and artifact.type != type:
+            raise UsageError(f"artifact {artifact.name} has type {artifact.type!r}, expected {type!r}")
+        self._record_use(name, role)
+        return artifact
+
+    def log_artifact(
+        self,
+        artifact_or_path: Artifact | str | os.PathLike[str],
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+        derived_from: Sequence[Artifact | str] | None = None,
+    ) -> Artifact:
+        """Make a version of an artifact, or of the file or folder at a path; this run is recorded as its producer.
+
+        `derived_from` names the inputs that this output was made from; without it all that the run has used so far
+        count, and the edges are marked as run-level. Content that the collection has already makes no new version.
+        Raises: those of `Artifact.add_file` and `add_dir`; UsageError for a type conflict; StoreError, CommError.
+        """
+        self._demand_running("log an artifact")
+        artifact = (
+            artifact_or_path
+            if isinstance(artifact_or_path, Artifact)
+            else _from_path(artifact_or_path, name or f"run-{self.id}-{Path(artifact_or_path).name}", type)
+        )
+        inputs = None
+        if derived_from is not None:
+            names = [self._input_name(source) for source in derived_from]
+            for source in names:
+                self._record_use(source, None)
+            inputs = [str(source) for source in names]
+        log_draft(
+            self._workspace,
+            artifact,
+            project=self._project.name,
+            aliases=_listed(aliases, "aliases"),
+            tags=_listed(tags, "tags"),
+            run=self.id,
+            derived_from=inputs,
+        )
+        return artifact
+
+    def finish(self, exit_code: int | None = None) -> None:
+        """End the run: its last config and summary are committed. Calling it again does nothing."""
+        self._finish(exit_code or 0, None)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self._finish(0, None)
+        else:
+            self._finish(1, "".join(traceback.format_exception(kind, error, at)))
+
+    def _finish(self, exit_code: int, error: str | None) -> None:
+        if self.state != "running" or os.getpid() != self._pid:
+            return
+        self.flush()
+        state = "finished" if exit_code == 0 else "failed"
+        self._commit(
+            {
+                "op": "run.finish",
+                "state": state,
+                "exit_code": exit_code,
+                "summary": self.summary.as_dict(),
+                "error": error,
+            }
+        )
+        self.state, self.exit_code = state, exit_code
+
+    def flush(self) -> None:
+        """Commit a config that was changed since the run started."""
+        if self._config_changed:
+            self._config_changed = False
+            self._commit({"op": "run.update", "config": self.config.as_dict()})
+
+    def _note_config(self) -> None:
+        self._config_changed = True
+
+    def _record_use(self, name: ArtifactName, role: str | None) -> None:
+        if (str(name), role) in self._used:
+            return
+        number = self._workspace.version(name, deleted_too=True).state.number
+        version = {"collection": name.collection, "version": number, "role": role}
+        project = str(name.project)
+
+        def decide(state: ProjectState) -> list[Op]:
+            if name.project == self._project.name:
+                find_version(state, name)
+            return [{"op": "edge.use", "run": self.id, "project": project, **version}]
+
+        self._project.commit(decide)
+        if name.project != self._project.name:
+            mirrored = {"op": "edge.used_by", "run": self.id, "project": str(self._project.name), **version}
+            self._workspace.project(name.project).commit(lambda state: [mirrored])
+        self._used[str(name), role] = None
+
+    def _input_name(self, source: Artifact | str) -> ArtifactName:
+        if isinstance(source, Artifact):
+            return self._workspace.parse(source.qualified_name)
+        return self._workspace.version(source).name
+
+    def _commit(self, op: Mapping[str, Any]) -> None:
+        self._project.commit(lambda state: [{**op, "run": self.id}])
+
+    def _demand_running(self, what: str) -> None:
+        if self.state != "running":
+            raise UsageError(f"run {self.path} is {self.state}; it cannot {what} any more; start one with lineart.init()")
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path} {self.name!r} {self.state}>"
+
+
+def _from_path(path: str | os.PathLike[str], name: str, type: str | None) -> Artifact:
+    if type is None:
+        raise UsageError(f"log_artifact({os.fspath(path)!r}): pass type=, for example type='dataset'")
+    artifact = Artifact(name, type)
+    if os.path.isdir(path):
+        artifact.add_dir(path)
+    else:
+        artifact.add_file(path)
+    return artifact
+
+
+def _listed(labels: Sequence[str] | None, what: str) -> Sequence[str]:
+    if isinstance(labels, str):
+        raise UsageError(f"{what} {labels!r}: expected a list such as [{labels!r}]")
+    return labels or ()
+
+
+def _flat(data: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", plain(value, f"metric {prefix}{key}")))
+    return rows

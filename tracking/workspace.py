@@ -1,0 +1,94 @@
+"""An open store with a project in use: what runs, the `Api` and the command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from ..artifacts.decisions import find_collection, find_version
+from ..artifacts.names import ArtifactName, ProjectName, nearest
+from ..artifacts.project import Project, utc_now
+from ..artifacts.state import ProjectState
+from ..artifacts.version import Version
+from ..lineage import Catalog
+from ..storage.errors import NotFoundError
+from ..storage.store import Store, open_backend
+from .settings import DEFAULT_ENTITY, Settings
+
+
+class Workspace:
+    """A store, the project in use, and the projects looked at so far. Shared by threads."""
+
+    def __init__(self, store: Store, project: ProjectName) -> None:
+        self.store = store
+        self.project_name = project
+        self._projects: dict[ProjectName, Project] = {}
+
+    @classmethod
+    def open(cls, settings: Settings, *, create: bool = False) -> Workspace:
+        """Open the store that `settings` name; nobody's choice (`~/.lineart`) and `create` make it when missing.
+
+        Raises: NotFoundError when there is no store; FormatError, StoreError, CommError.
+        """
+        try:
+            store = Store.open(settings.store, cache=settings.cache, storage_options=settings.storage_options)
+        except NotFoundError:
+            # A folder that a user has named is made at first use, too: zero set-up. A bucket is not: it is shared,
+            # and a mistyped name must not become a second store.
+            is_local = open_backend(settings.store, settings.storage_options).local_path("packs") is not None
+            if not (create and is_local):
+                raise
+            store = Store.create(
+                settings.store, cache=settings.cache, entity=settings.entity or DEFAULT_ENTITY, created=utc_now()
+            )
+        return cls(store, ProjectName(settings.entity or store.settings.entity, settings.project))
+
+    @cached_property
+    def url(self) -> str:
+        """Where the store is."""
+        return self.store.url
+
+    def project(self, name: ProjectName | None = None) -> Project:
+        """A project by name, or the one in use; it need not exist yet."""
+        wanted = name or self.project_name
+        return self._projects.setdefault(wanted, Project(self.store, wanted))
+
+    def project_names(self) -> list[ProjectName]:
+        """Every project that has a log."""
+        return [ProjectName(entity, project) for entity, project in self.store.projects()]
+
+    def parse(self, name: str) -> ArtifactName:
+        """Read an artifact name with the project in use as default. Raises: InvalidNameError."""
+        return ArtifactName.parse(name, self.project_name)
+
+    def version(self, name: ArtifactName | str, *, deleted_too: bool = False) -> Version:
+        """The version that a name means now. Raises: NotFoundError with the nearest names."""
+        wanted = self.parse(name) if isinstance(name, str) else name
+        state = self._state(wanted)
+        found = find_version(state, wanted, deleted_too=deleted_too)
+        kind = state.collections[wanted.collection].type
+        return Version(self.store, wanted.project, wanted.collection, kind, found)
+
+    def versions(self, collection: str, project: ProjectName | None = None) -> list[Version]:
+        """The live versions of a collection, oldest first. Raises: NotFoundError."""
+        name = project or self.project_name
+        found = find_collection(self.project(name).state(), collection)
+        return [Version(self.store, name, collection, found.type, version) for version in found.live()]
+
+    def catalog(self, projects: Iterable[ProjectName] | None = None) -> Catalog:
+        """The catalog of the given projects, or of all in the store: lineage crosses projects."""
+        return Catalog(self.store, self.project_names() if projects is None else projects)
+
+    def _state(self, name: ArtifactName) -> ProjectState:
+        state = self.project(name.project).state()
+        if name.collection not in state.collections and not state.collections:
+            known = [str(project) for project in self.project_names()]
+            if str(name.project) not in known:
+                raise NotFoundError(
+                    f"artifact {name.short!r}: project {str(name.project)!r} is empty{nearest(str(name.project), known)}"
+                )
+        return state
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
