@@ -71,12 +71,17 @@ def find_version(state: ProjectState, name: ArtifactName, *, deleted_too: bool =
         last = collection.next_version - 1
         raise NotFoundError(f"artifact {name.collection!r} has no v{number}; its newest version is v{last}")
     if version.deleted and not deleted_too:
-        raise NotFoundError(f"version {name.collection}:v{number} was deleted; its lineage is kept, its content is not")
+        raise NotFoundError(
+            f"version {name.collection}:v{number} was deleted; its lineage is kept, its content is not"
+        )
     return version
 
 
 def decide_log(state: ProjectState, request: LogRequest) -> list[Op]:
-    """Ops that log a version, or, if a live version has this content, move its labels. Raises: UsageError for a type conflict."""
+    """Ops that log a version, or, if a live version has this content, move its labels.
+
+    Raises: UsageError for a type conflict; InvalidNameError.
+    """
     check_name(request.collection, "artifact name")
     check_name(request.type, "type")
     aliases = list(dict.fromkeys([LATEST, *map(check_alias, request.aliases)]))
@@ -84,7 +89,14 @@ def decide_log(state: ProjectState, request: LogRequest) -> list[Op]:
     ops: list[Op] = []
     collection = state.collections.get(request.collection)
     if collection is None:
-        ops.append({"op": "collection.create", "collection": request.collection, "type": request.type, "description": ""})
+        ops.append(
+            {
+                "op": "collection.create",
+                "collection": request.collection,
+                "type": request.type,
+                "description": "",
+            }
+        )
         collection = CollectionState(request.collection, request.type, "", "")
     elif collection.type != request.type:
         raise UsageError(
@@ -100,7 +112,12 @@ def decide_log(state: ProjectState, request: LogRequest) -> list[Op]:
         ops += _revise_ops(collection.versions[number], request, tags)
     for alias in aliases:
         if collection.aliases.get(alias) != number:
-            move = {"collection": collection.name, "alias": alias, "from": collection.aliases.get(alias), "to": number}
+            move = {
+                "collection": collection.name,
+                "alias": alias,
+                "from": collection.aliases.get(alias),
+                "to": number,
+            }
             ops.append({"op": "alias.move", **move})
     if request.run is not None:
         edge = {"run": request.run, "collection": collection.name, "version": number, "new": is_new}
@@ -148,10 +165,16 @@ def _revise_ops(version: VersionState, request: LogRequest, tags: Sequence[str])
 
 
 def decide_alias(
-    state: ProjectState, name: ArtifactName, alias: str, *, expect: int | None = None, expect_set: bool = False
+    state: ProjectState,
+    name: ArtifactName,
+    alias: str,
+    *,
+    expect: int | None = None,
+    expect_set: bool = False,
 ) -> list[Op]:
-    """Ops that point `alias` to the version `name`; with `expect_set` only if it points to `expect` (None: nowhere) now.
+    """Ops that point `alias` to the version `name`.
 
+    With `expect_set` only if it points to `expect` (None: nowhere) now.
     Raises: NotFoundError; ConflictError when it points elsewhere.
     """
     check_alias(alias)
@@ -161,7 +184,15 @@ def decide_alias(
     _check_expected(name.collection, alias, actual, expect, expect_set)
     if actual == version.number:
         return []
-    return [{"op": "alias.move", "collection": name.collection, "alias": alias, "from": actual, "to": version.number}]
+    return [
+        {
+            "op": "alias.move",
+            "collection": name.collection,
+            "alias": alias,
+            "from": actual,
+            "to": version.number,
+        }
+    ]
 
 
 def decide_alias_removal(state: ProjectState, collection_name: str, alias: str) -> list[Op]:
@@ -171,15 +202,21 @@ def decide_alias_removal(state: ProjectState, collection_name: str, alias: str) 
         raise UsageError("alias 'latest' follows the newest logging and cannot be removed")
     actual = collection.aliases.get(alias)
     if actual is None:
-        raise NotFoundError(f"artifact {collection_name!r} has no alias {alias!r}{nearest(alias, collection.aliases)}")
+        raise NotFoundError(
+            f"artifact {collection_name!r} has no alias {alias!r}{nearest(alias, collection.aliases)}"
+        )
     return [{"op": "alias.move", "collection": collection_name, "alias": alias, "from": actual, "to": None}]
 
 
-def _check_expected(collection: str, alias: str, actual: int | None, expect: int | None, expect_set: bool) -> None:
+def _check_expected(
+    collection: str, alias: str, actual: int | None, expect: int | None, expect_set: bool
+) -> None:
     if expect_set and actual != expect:
         found = "nothing" if actual is None else f"v{actual}"
         wanted = "nothing" if expect is None else f"v{expect}"
-        raise ConflictError(f"alias {collection}:{alias} points to {found}, expected {wanted}; look again and decide")
+        raise ConflictError(
+            f"alias {collection}:{alias} points to {found}, expected {wanted}; look again and decide"
+        )
 
 
 def decide_revision(
@@ -217,11 +254,20 @@ def decide_deletion(state: ProjectState, name: ArtifactName, *, delete_aliases: 
     named = [alias for alias in aliases if alias != LATEST]
     if named and not delete_aliases:
         raise UsageError(
-            f"version {collection.name}:v{version.number} has aliases {', '.join(named)}; move them first, or delete them with it"
+            f"version {collection.name}:v{version.number} has aliases {', '.join(named)};"
+            " move them first, or delete them with it"
         )
     left = [v.number for v in collection.live() if v.number != version.number]
     ops: list[Op] = []
     for alias in aliases:
         target = left[-1] if alias == LATEST and left else None
-        ops.append({"op": "alias.move", "collection": collection.name, "alias": alias, "from": version.number, "to": target})
+        ops.append(
+            {
+                "op": "alias.move",
+                "collection": collection.name,
+                "alias": alias,
+                "from": version.number,
+                "to": target,
+            }
+        )
     return [*ops, {"op": "version.delete", "collection": collection.name, "version": version.number}]

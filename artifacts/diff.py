@@ -36,7 +36,9 @@ class ManifestDiff:
     @property
     def changed_bytes(self) -> int:
         """The sizes of what is new or different on the right side."""
-        return sum((c.after.size_bytes or 0) for c in self.changes if c.after is not None and c.what != "moved")
+        return sum(
+            (c.after.size_bytes or 0) for c in self.changes if c.after is not None and c.what != "moved"
+        )
 
 
 def diff_manifests(before: Manifest, after: Manifest) -> ManifestDiff:

@@ -71,7 +71,9 @@ def local_file(path: str | os.PathLike[str]) -> LocalFile:
     except OSError as error:
         raise source_error(source, error) from error
     if not stat.S_ISREG(mode):
-        kind = "a folder; use add_dir" if stat.S_ISDIR(mode) else f"not a regular file ({stat.filemode(mode)})"
+        kind = (
+            "a folder; use add_dir" if stat.S_ISDIR(mode) else f"not a regular file ({stat.filemode(mode)})"
+        )
         raise UsageError(f"file {source!r}: is {kind}")
     return LocalFile(source)
 
@@ -88,7 +90,9 @@ def walk(
     """
     root = os.path.abspath(os.fspath(folder))
     if not os.path.isdir(root):
-        raise NotFoundError(f"folder {root!r} is not there" if not os.path.lexists(root) else f"{root!r} is not a folder")
+        raise NotFoundError(
+            f"folder {root!r} is not there" if not os.path.lexists(root) else f"{root!r} is not a folder"
+        )
     included, excluded = _patterns(include), _patterns(exclude)
     if prefix:
         check_path(prefix.rstrip("/"))
@@ -111,7 +115,6 @@ def walk(
 
 
 def _item(full: str, path: str, entry: os.DirEntry[str]) -> Item:
-    check_path(full)
     if entry.is_symlink():
         target = os.readlink(entry.path)
         try:
@@ -128,7 +131,9 @@ def _scan(folder: str) -> Sequence[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise UsageError(f"folder {folder!r}: {error.strerror}; make it readable or exclude it; nothing was logged") from error
+        raise UsageError(
+            f"folder {folder!r}: {error.strerror}; make it readable or exclude it; nothing was logged"
+        ) from error
 
 
 def _patterns(given: Patterns) -> list[str]:
@@ -136,4 +141,6 @@ def _patterns(given: Patterns) -> list[str]:
 
 
 def _matches(patterns: Sequence[str], path: str, name: str) -> bool:
-    return any(fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return any(
+        fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern) for pattern in patterns
+    )

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from json.encoder import encode_basestring
 from typing import Any, Literal
 
@@ -15,7 +16,13 @@ from .names import nearest
 from .paths import check_link, check_path, check_together
 
 Kind = Literal["file", "executable", "symlink", "directory", "reference"]
-_LETTERS: Mapping[Kind, str] = {"file": "f", "executable": "x", "symlink": "l", "directory": "d", "reference": "r"}
+_LETTERS: Mapping[Kind, str] = {
+    "file": "f",
+    "executable": "x",
+    "symlink": "l",
+    "directory": "d",
+    "reference": "r",
+}
 _BATCH_LINES = 10_000
 
 
@@ -63,13 +70,19 @@ def entry_of(row: Any) -> Entry:
                 return Entry(check_path(path), "symlink", target=check_link(path, target))
             case [path, "d"]:
                 return Entry(check_path(path), "directory")
-            case [path, "r", str(uri), size, etag, version_id, checksum] if (size is None or _is_size(size)) and all(
-                value is None or isinstance(value, str) for value in (etag, version_id, checksum)
-            ):
+            case [path, "r", str(uri), size, etag, version_id, checksum] if (
+                size is None or _is_size(size)
+            ) and all(value is None or isinstance(value, str) for value in (etag, version_id, checksum)):
                 return Entry(check_path(path), "reference", None, size, uri, etag, version_id, checksum)
+            case _:
+                pass
     except InvalidPathError as error:
-        raise IntegrityError(f"manifest entry refused: {error}; the manifest was not made by lineart") from error
-    raise IntegrityError(f"manifest line {str(row)[:200]!r}: not an entry; the manifest was not made by lineart")
+        raise IntegrityError(
+            f"manifest entry refused: {error}; the manifest was not made by lineart"
+        ) from error
+    raise IntegrityError(
+        f"manifest line {str(row)[:200]!r}: not an entry; the manifest was not made by lineart"
+    )
 
 
 class Manifest(Mapping[str, Entry]):
@@ -84,10 +97,15 @@ class Manifest(Mapping[str, Entry]):
         ordered = sorted(entries, key=lambda entry: entry.path.encode())
         by_path = {entry.path: entry for entry in ordered}
         if len(by_path) != len(ordered):
-            twice = next(a.path for a, b in zip(ordered, ordered[1:], strict=False) if a.path == b.path)
+            twice = next(a.path for a, b in pairwise(ordered) if a.path == b.path)
             raise InvalidPathError(f"path {twice!r} stands twice in the artifact; remove one")
         check_together(by_path)
         return cls(by_path)
+
+    @classmethod
+    def of_checked(cls, entries: Iterable[Entry]) -> Manifest:
+        """Sort entries whose paths differ and have passed `check_together`."""
+        return cls({entry.path: entry for entry in sorted(entries, key=lambda entry: entry.path.encode())})
 
     @classmethod
     def decode(cls, data: bytes | bytearray | memoryview) -> Manifest:

@@ -97,7 +97,9 @@ class ArtifactName:
             raise InvalidNameError(f"artifact name {text!r}: expected [[entity/]project/]name[:alias]")
         check_name(collection, "artifact name")
         reference = check_name(reference, "alias") if colon else "latest"
-        return cls(ProjectName.parse("/".join(project), default) if project else default, collection, reference)
+        return cls(
+            ProjectName.parse("/".join(project), default) if project else default, collection, reference
+        )
 
 
 def split_path(text: str) -> tuple[str, str | None]:

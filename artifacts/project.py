@@ -67,7 +67,9 @@ class Project:
 
         def decide_if_understood(state: ProjectState) -> Sequence[Op]:
             if state.newer is not None:
-                raise FormatError(f"project {self.name} has {state.newer}, written by a newer lineart; upgrade to write here")
+                raise FormatError(
+                    f"project {self.name} has {state.newer}, written by a newer lineart; upgrade to write here"
+                )
             return decide(state)
 
         return self._open().commit(decide_if_understood)
@@ -127,9 +129,13 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
 def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
     """Raises: IntegrityError, FormatError when it cannot be used."""
     try:
-        found = json.loads(zstandard.ZstdDecompressor().decompress(data, max_output_size=_CHECKPOINT_LIMIT_BYTES))
+        found = json.loads(
+            zstandard.ZstdDecompressor().decompress(data, max_output_size=_CHECKPOINT_LIMIT_BYTES)
+        )
         if found["format"] != _CHECKPOINT_FORMAT:
-            raise FormatError(f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}")
+            raise FormatError(
+                f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
+            )
         state = ProjectState(newer=found["newer"])
         for fields in found["collections"]:
             collection = _collection(fields)
@@ -159,5 +165,3 @@ def _collection(fields: Mapping[str, Any]) -> CollectionState:
         aliases,
         fields["next_version"],
     )
-
-

@@ -10,8 +10,8 @@ from ..storage.store import Store
 from ..storage.transaction import canonical_json
 from .decisions import Content
 from .draft import Draft, LocalFile
-from .manifest import Entry, Manifest
-from .paths import check_portable
+from .manifest import Entry, Kind, Manifest
+from .paths import check_portable, check_together
 
 _INLINE_PACKS = 64  # a version record with more names an object that lists them
 
@@ -41,16 +41,17 @@ def publish(
             sources.append(item.source)
         else:
             finished.append(item)
-    Manifest.of([*finished, *(Entry(path, "directory") for path in paths)])  # refuse bad paths before any byte is read
+    check_together({path for path, _ in draft.items()})  # refuse bad paths before any byte is read
     if portable:
         check_portable([path for path, _ in draft.items()])
     store.objects.learn(map(parse_hex, base_packs))
+    inherited = {parse_hex(entry.digest) for entry in finished if entry.digest is not None}
     with store.snapshot(progress) as snapshot:
         for path, stored in zip(paths, snapshot.add_files(sources), strict=True):
-            kind = "executable" if stored.executable else "file"
+            kind: Kind = "executable" if stored.executable else "file"
             finished.append(Entry(path, kind, stored.digest.hex(), stored.size_bytes))
-        snapshot.require({parse_hex(e.digest) for e in finished if e.digest is not None})
-        manifest = Manifest.of(finished)
+        snapshot.require(inherited)
+        manifest = Manifest.of_checked(finished)
         digest = snapshot.add_metadata(manifest.encode())
         packed = snapshot.finish()
     packs, meta_packs, packs_object = packed.packs, packed.meta_packs, None
@@ -72,7 +73,9 @@ def publish(
     return manifest, content
 
 
-def _store_pack_list(store: Store, packs: Sequence[str], meta_packs: Sequence[str]) -> tuple[str, Sequence[str]]:
+def _store_pack_list(
+    store: Store, packs: Sequence[str], meta_packs: Sequence[str]
+) -> tuple[str, Sequence[str]]:
     with store.snapshot() as snapshot:
         digest = snapshot.add_metadata(canonical_json({"meta_packs": list(meta_packs), "packs": list(packs)}))
         return digest.hex(), snapshot.finish().meta_packs

@@ -43,7 +43,9 @@ class References:
     def __init__(self, storage_options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._options = storage_options or {}
 
-    def resolve(self, uri: str, name: str | None, *, checksum: bool, max_objects: int | None) -> Iterator[Entry]:
+    def resolve(
+        self, uri: str, name: str | None, *, checksum: bool, max_objects: int | None
+    ) -> Iterator[Entry]:
         """Entries for the file at `uri`, or for each file under the folder or prefix `uri`.
 
         `name` is the path in the artifact (of the file, or the folder for a prefix; default: the file's own name, or
@@ -67,7 +69,8 @@ class References:
             raise NotFoundError(f"reference {uri!r}: nothing is there")
         if max_objects is not None and len(listed) > max_objects:
             raise UsageError(
-                f"reference {uri!r}: {len(listed)} files, more than max_objects={max_objects}; raise it or narrow the URI"
+                f"reference {uri!r}: {len(listed)} files, more than max_objects={max_objects};"
+                " raise it or narrow the URI"
             )
         root = str(info["name"]).rstrip("/") + "/"
         for key in sorted(listed):
@@ -77,7 +80,10 @@ class References:
             yield _entry(check_path(full), self._remote_file(system, child, listed[key]))
 
     def fetch(self, entry: Entry, target: Path) -> None:
-        """Copy what `entry` points to into the file `target`. Raises: ReferenceChangedError, NotFoundError, CommError."""
+        """Copy what `entry` points to into the file `target`.
+
+        Raises: ReferenceChangedError, NotFoundError, CommError.
+        """
         uri = entry.target or ""
         system, path = self._open(uri)
         with _reading(uri):
@@ -89,7 +95,9 @@ class References:
                     hasher.update(data)
                     size += len(data)
                     out.write(data)
-        checksum = f"blake3:{hasher.hexdigest()}" if (entry.checksum or "").startswith("blake3:") else now.checksum
+        checksum = (
+            f"blake3:{hasher.hexdigest()}" if (entry.checksum or "").startswith("blake3:") else now.checksum
+        )
         self._compare(entry, RemoteFile(uri, size, now.etag, now.version_id, checksum))
 
     def check(self, entry: Entry) -> None:
@@ -110,7 +118,8 @@ class References:
         ):
             if logged is not None and found is not None and logged != found:
                 raise ReferenceChangedError(
-                    f"reference {entry.path!r} to {entry.target} changed since it was logged: {what} was {logged}, is {found};"
+                    f"reference {entry.path!r} to {entry.target} changed since it was logged:"
+                    f" {what} was {logged}, is {found};"
                     " log it again, or download with allow_missing_references=True to leave it out"
                 )
 
@@ -120,16 +129,24 @@ class References:
 
         scheme = uri.partition("://")[0]
         if "://" not in uri:
-            raise UsageError(f"reference {uri!r}: expected a URI such as s3://bucket/key, https://… or file:///path")
+            raise UsageError(
+                f"reference {uri!r}: expected a URI such as s3://bucket/key, https://… or file:///path"
+            )
         try:
             system, path = url_to_fs(uri, **self._options.get(scheme, {}))
         except (ValueError, ImportError) as error:
-            known = "s3 needs lineart[s3]" if scheme == "s3" else "fsspec lists its schemes in fsspec.available_protocols()"
+            known = (
+                "s3 needs lineart[s3]"
+                if scheme == "s3"
+                else "fsspec lists its schemes in fsspec.available_protocols()"
+            )
             raise UsageError(f"reference {uri!r}: {error}; {known}") from error
         assert isinstance(system, fsspec.AbstractFileSystem)
         return system, path
 
-    def _remote_file(self, system: Any, uri: str, info: Mapping[str, Any], *, cheap: bool = False) -> RemoteFile:
+    def _remote_file(
+        self, system: Any, uri: str, info: Mapping[str, Any], *, cheap: bool = False
+    ) -> RemoteFile:
         etag = info.get("ETag") or info.get("etag")
         version_id = info.get("VersionId") or info.get("version_id") or info.get("generation")
         size = info.get("size")
@@ -146,7 +163,12 @@ class References:
 
 
 def _given_checksum(info: Mapping[str, Any]) -> str | None:
-    for field, name in (("ChecksumSHA256", "sha256"), ("ChecksumCRC64NVME", "crc64nvme"), ("md5Hash", "md5"), ("crc32c", "crc32c")):
+    for field, name in (
+        ("ChecksumSHA256", "sha256"),
+        ("ChecksumCRC64NVME", "crc64nvme"),
+        ("md5Hash", "md5"),
+        ("crc32c", "crc32c"),
+    ):
         if info.get(field):
             return f"{name}:{info[field]}"
     return None
@@ -162,15 +184,21 @@ def _hash(system: Any, path: str) -> str:
 
 def _version(system: Any, entry: Entry) -> dict[str, str]:
     """Ask for the very version that was logged where the file system can (versioned buckets)."""
-    return {"version_id": entry.version_id} if entry.version_id and getattr(system, "version_aware", False) else {}
+    return (
+        {"version_id": entry.version_id}
+        if entry.version_id and getattr(system, "version_aware", False)
+        else {}
+    )
 
 
 def _entry(path: str, found: RemoteFile) -> Entry:
-    return Entry(path, "reference", None, found.size_bytes, found.uri, found.etag, found.version_id, found.checksum)
+    return Entry(
+        path, "reference", None, found.size_bytes, found.uri, found.etag, found.version_id, found.checksum
+    )
 
 
 def _base_name(uri: str) -> str:
-    return os.path.basename(uri.split("?")[0].rstrip("/")) or uri.split("://")[0]
+    return os.path.basename(uri.partition("?")[0].rstrip("/")) or uri.partition("://")[0]
 
 
 class _reading:  # noqa: N801  # reads like a statement: with _reading(uri):
@@ -187,4 +215,6 @@ class _reading:  # noqa: N801  # reads like a statement: with _reading(uri):
             return
         if isinstance(error, FileNotFoundError):
             raise NotFoundError(f"reference {self._uri!r}: nothing is there") from error
-        raise CommError(f"reference {self._uri!r}: {type(error).__name__}: {error}; check address and access") from error
+        raise CommError(
+            f"reference {self._uri!r}: {type(error).__name__}: {error}; check address and access"
+        ) from error

@@ -22,7 +22,9 @@ from ..storage.errors import IntegrityError
 from ..storage.transaction import FORMAT, Op, Transaction
 
 # Facts that change nothing a decision depends on; the catalog reads them.
-_RECORDED_ONLY = frozenset({"edge.use", "edge.produce", "edge.used_by", "run.start", "run.update", "run.finish"})
+_RECORDED_ONLY = frozenset(
+    {"edge.use", "edge.produce", "edge.used_by", "run.start", "run.update", "run.finish"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ def apply(state: ProjectState, transaction: Transaction) -> ProjectState:
         try:
             state = _apply_op(state, op, transaction)
         except (KeyError, TypeError, AttributeError) as error:
-            raise IntegrityError(f"transaction {transaction.seq}: op {str(op)[:200]} is malformed ({error!r})") from error
+            raise IntegrityError(
+                f"transaction {transaction.seq}: op {str(op)[:200]} is malformed ({error!r})"
+            ) from error
     return state
 
 
@@ -223,4 +227,6 @@ def _demand(holds: bool, transaction: Transaction, op: Op, expected: str) -> Non
 
 
 def _contradiction(transaction: Transaction, op: Op, reason: str) -> IntegrityError:
-    return IntegrityError(f"transaction {transaction.seq}: op {op['op']} of {op.get('collection')!r}: {reason}")
+    return IntegrityError(
+        f"transaction {transaction.seq}: op {op['op']} of {op.get('collection')!r}: {reason}"
+    )

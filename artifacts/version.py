@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,14 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..storage.digest import digest_of, parse_hex
-from ..storage.errors import (
-    Error,
-    IntegrityError,
-
-    NotFoundError,
-    StoreError,
-    UsageError,
-)
+from ..storage.errors import Error, IntegrityError, NotFoundError, StoreError, UsageError
 from ..storage.restore import TEMPORARY_PREFIX, FileTarget, Progress, digest_of_file, target_error
 from ..storage.statcache import Fingerprint
 from ..storage.store import Store
@@ -79,7 +73,10 @@ class Version:
         return Manifest.decode(self.store.objects.read(parse_hex(self.state.digest), self._manifest_packs))
 
     def entry(self, path: str) -> Entry:
-        """The entry at `path`, found without reading the whole manifest. Raises: NotFoundError with the nearest paths."""
+        """The entry at `path`, found without reading the whole manifest.
+
+        Raises: NotFoundError with the nearest paths.
+        """
         if "manifest" in self.__dict__:
             found = self.manifest.get(path)
         else:
@@ -90,10 +87,15 @@ class Version:
         return found
 
     def open(self, path: str) -> IO[bytes]:
-        """A seekable reader of one file that fetches only what is read. Raises: NotFoundError, UsageError, IntegrityError."""
+        """A seekable reader of one file that fetches only what is read.
+
+        Raises: NotFoundError, UsageError, IntegrityError.
+        """
         entry = self.entry(path)
         if entry.digest is None:
-            raise UsageError(f"path {path!r} of {self.name.short} is a {entry.kind}; only files can be opened")
+            raise UsageError(
+                f"path {path!r} of {self.name.short} is a {entry.kind}; only files can be opened"
+            )
         return self.store.objects.open(parse_hex(entry.digest), self.packs)
 
     def download(
@@ -119,11 +121,15 @@ class Version:
             if _ignores_case(folder):
                 check_portable([entry.path for entry in entries])
             files = [
-                FileTarget(f"{folder}/{e.path}", parse_hex(e.digest), e.size_bytes or 0, e.kind == "executable")
+                FileTarget(
+                    f"{folder}/{e.path}", parse_hex(e.digest), e.size_bytes or 0, e.kind == "executable"
+                )
                 for e in entries
                 if e.digest is not None
             ]
-            written = self.store.restorer(self.packs, progress).restore(files, folder, modified_ns=self._modified_ns())
+            written = self.store.restorer(self.packs, progress).restore(
+                files, folder, modified_ns=self._modified_ns()
+            )
             for entry in entries:
                 if entry.kind == "directory":
                     os.makedirs(f"{folder}/{entry.path}", exist_ok=True)
@@ -136,7 +142,9 @@ class Version:
                 written += self._fetch(entry, folder, references or References(), allow_missing_references)
         return written
 
-    def checkout(self, root: Path, *, references: References | None = None, progress: Progress | None = None) -> int:
+    def checkout(
+        self, root: Path, *, references: References | None = None, progress: Progress | None = None
+    ) -> int:
         """Like `download`, and removes from `root` every file that is not in this version.
 
         Only a file whose bytes the store has is removed; for any other the whole call is refused and nothing changes.
@@ -151,7 +159,9 @@ class Version:
             if digest is None and os.path.islink(full):
                 continue
             if digest is None or digest in self.store.objects.available([digest]).missing:
-                raise UsageError(f"file {full!r} is in no version of the store and would be lost; move it away or log it first")
+                raise UsageError(
+                    f"file {full!r} is in no version of the store and would be lost; move it away or log it first"
+                )
         written = self.download(root, references=references, progress=progress)
         for path in extra:
             os.unlink(f"{folder}/{path}")
@@ -183,8 +193,8 @@ class Version:
             yield type(error)(f"{self.name.short}: manifest: {error}")
             return
         digests = (parse_hex(entry.digest) for entry in manifest.values() if entry.digest is not None)
-        for error in self.store.restorer(packs, progress).check(digests):
-            yield type(error)(f"{self.name.short}: {error}")
+        for found in self.store.restorer(packs, progress).check(digests):
+            yield type(found)(f"{self.name.short}: {found}")
 
     def _modified_ns(self) -> int:
         moment = datetime.datetime.fromisoformat(self.state.created_at)
@@ -226,7 +236,7 @@ def _remove_partial(folder: str) -> None:
     with os.scandir(folder) as entries:
         stale = [e for e in entries if e.name.startswith(TEMPORARY_PREFIX)]
     for entry in stale:
-        age = datetime.datetime.now().timestamp() - entry.stat(follow_symlinks=False).st_mtime
+        age = time.time() - entry.stat(follow_symlinks=False).st_mtime
         if age > 24 * 3600:
             shutil.rmtree(entry.path, ignore_errors=True)
 
@@ -240,8 +250,7 @@ def _files_below(folder: str) -> Sequence[str]:
     found = []
     for current, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(current, name))]
-        for name in [*names, *links]:
-            found.append(os.path.relpath(os.path.join(current, name), folder))
+        found += [os.path.relpath(os.path.join(current, name), folder) for name in [*names, *links]]
     return sorted(path for path in found if not path.startswith(TEMPORARY_PREFIX))
 
 
@@ -250,5 +259,3 @@ def _remove_empty_folders(folder: str, *, keep: set[str]) -> None:
         if current != folder and os.path.relpath(current, folder) not in keep:
             with contextlib.suppress(OSError):  # not empty
                 os.rmdir(current)
-
-

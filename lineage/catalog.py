@@ -42,22 +42,28 @@ class Catalog:
             self._load(project)
         self._connection.execute(VIEWS)
 
-    def refresh(self) -> None:
-        """Take in what was committed since the last call."""
+    def refresh(self, projects: Iterable[ProjectName] = ()) -> None:
+        """Take in what was committed since the last call, and those of `projects` that are new."""
         for project in self.projects:
             self._read_tail(project)
+        new = sorted(set(projects) - set(self.projects), key=str)
+        for project in new:
+            self._load(project)
+        self.projects = sorted([*self.projects, *new], key=str)
 
-    def sql(self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> duckdb.DuckDBPyRelation:
+    def sql(
+        self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None
+    ) -> duckdb.DuckDBPyRelation:
         """A DuckDB relation for a query over the documented tables. Raises: UsageError with DuckDB's reason."""
         import duckdb
 
         try:
-            relation = self._connection.sql(query, params=parameters)
+            relation: duckdb.DuckDBPyRelation | None = self._connection.sql(query, params=parameters)
+            if relation is None:  # no statement at all
+                return self._connection.sql("SELECT 'ok' AS result")
+            return relation.materialize()  # now: what fails while it runs fails here, and a refresh changes no answer
         except duckdb.Error as error:
             raise UsageError(f"sql: {' '.join(str(error).split())}") from error
-        if relation is None:  # a statement without a result
-            return self._connection.sql("SELECT 'ok' AS result")
-        return relation
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query of our own."""
@@ -70,9 +76,20 @@ class Catalog:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def export(self, target: Path) -> None:
-        """Write a copy: a `.duckdb` file, or a folder of Parquet files. Raises: UsageError when it exists."""
+        """Write a copy: a `.duckdb` file, or a folder of Parquet files.
+
+        Raises: UsageError when it exists or cannot be written.
+        """
+        import duckdb
+
         if target.exists():
             raise UsageError(f"{target} exists; choose a new file or folder")
+        try:
+            self._export(target)
+        except duckdb.Error as error:
+            raise UsageError(f"export to {target}: {' '.join(str(error).split())}; choose another place") from error
+
+    def _export(self, target: Path) -> None:
         if target.suffix == ".duckdb":
             self._connection.execute(f"ATTACH {_quoted(str(target))} AS copy")
             self._connection.execute("COPY FROM DATABASE memory TO copy")
@@ -87,10 +104,12 @@ class Catalog:
     def _load(self, project: ProjectName) -> None:
         self._positions[project] = self._load_checkpoint(project)
         if self._read_tail(project) >= CHECKPOINT_TAIL:
+            import duckdb
+
             try:
                 self._write_checkpoint(project)
-            except Error:
-                return  # advisory: a read-only store is answered all the same
+            except (Error, OSError, duckdb.Error):
+                return  # advisory: a read-only store or a full disk is answered all the same
 
     def _read_tail(self, project: ProjectName) -> int:
         log = self.store.log(project_prefix(project.entity, project.project))
@@ -118,7 +137,7 @@ class Catalog:
                     continue
                 self._insert_parquet(f"{folder}{name}/catalog/")
                 return Position(marker["seq"], marker["head"])
-            except (Error, ValueError, KeyError):
+            except (Error, ValueError, KeyError, TypeError):
                 continue  # advisory: the log from its start says the same
         return Position()
 
@@ -146,7 +165,9 @@ class Catalog:
 
     def _copy_in(self, table: str, path: Path) -> None:
         columns = ", ".join(TABLES[table])
-        self._connection.execute(f"INSERT INTO {table} SELECT {columns} FROM read_parquet({_quoted(str(path))})")
+        self._connection.execute(
+            f"INSERT INTO {table} SELECT {columns} FROM read_parquet({_quoted(str(path))})"
+        )
 
     def _write_checkpoint(self, project: ProjectName) -> None:
         """Parquet first, the marker last: a half-written checkpoint has none and is ignored."""
@@ -156,9 +177,16 @@ class Catalog:
         for table in TABLES:
             path = staging / f"{os.getpid()}~{project.project}-{position.seq}-{table}.parquet"
             query = f"SELECT * FROM {table} WHERE project = {_quoted(str(project))} ORDER BY position"
-            self._connection.execute(f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+            self._connection.execute(
+                f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+            )
             self.store.backend.write_file(f"{folder}catalog/{table}.parquet", path)
-        marker = {"schema": SCHEMA_VERSION, "seq": position.seq, "head": position.digest, "tables": list(TABLES)}
+        marker = {
+            "schema": SCHEMA_VERSION,
+            "seq": position.seq,
+            "head": position.digest,
+            "tables": list(TABLES),
+        }
         self.store.backend.write(f"{folder}catalog.json", canonical_json(marker))
 
 

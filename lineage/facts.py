@@ -16,41 +16,46 @@ SCHEMA_VERSION = 1
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
-# Table → columns → DuckDB types. `project` is the "entity/project" whose log says so; `version_id` is "entity/project/collection:vN";
-# `run_id` is "entity/project/run".
+# Table → columns → DuckDB types. `project` is the "entity/project" whose log says so; `version_id` is
+# "entity/project/collection:vN"; `run_id` is "entity/project/run".
 TABLES: Mapping[str, Mapping[str, str]] = {
     "collection_events": {
         "project": "VARCHAR", "collection": "VARCHAR", "type": "VARCHAR", "description": "VARCHAR",
         "time": "VARCHAR", "position": "BIGINT",
     },
     "version_creations": {
-        "version_id": "VARCHAR", "project": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT", "digest": "VARCHAR",
-        "size_bytes": "BIGINT", "file_count": "BIGINT", "reference_count": "BIGINT", "metadata": "VARCHAR",
-        "description": "VARCHAR", "tags": "VARCHAR", "run_id": "VARCHAR", "ttl_s": "BIGINT", "user_name": "VARCHAR",
-        "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
-    },
-    "version_revisions": {
-        "project": "VARCHAR", "version_id": "VARCHAR", "metadata": "VARCHAR", "description": "VARCHAR", "tags": "VARCHAR", "ttl_s": "BIGINT",
+        "version_id": "VARCHAR", "project": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT",
+        "digest": "VARCHAR", "size_bytes": "BIGINT", "file_count": "BIGINT", "reference_count": "BIGINT",
+        "metadata": "VARCHAR", "description": "VARCHAR", "tags": "VARCHAR", "run_id": "VARCHAR", "ttl_s": "BIGINT",
         "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
+    "version_revisions": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "metadata": "VARCHAR", "description": "VARCHAR",
+        "tags": "VARCHAR", "ttl_s": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
+    },
     "version_deletions": {
-        "project": "VARCHAR", "version_id": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+        "project": "VARCHAR", "version_id": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
     },
     "alias_moves": {
         "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "from_version": "BIGINT",
         "to_version": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
     "uses": {
-        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "role": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "role": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
     },
     "productions": {
-        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "is_new": "BOOLEAN", "exact": "BOOLEAN", "time": "VARCHAR",
-        "position": "BIGINT",
+        "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "is_new": "BOOLEAN",
+        "exact": "BOOLEAN", "time": "VARCHAR", "position": "BIGINT",
     },
     "derivations": {
         "project": "VARCHAR", "run_id": "VARCHAR", "output_id": "VARCHAR", "input_id": "VARCHAR", "position": "BIGINT",
     },
-    "version_references": {"project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT"},
+    "version_references": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT",
+    },
     "run_events": {
         "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "name": "VARCHAR",
         "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR", "config": "VARCHAR",
@@ -71,7 +76,8 @@ class Facts:
     def add(self, project: str, transactions: Iterable[Transaction]) -> int:
         """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out."""
         count = 0
-        for count, transaction in enumerate(transactions, 1):
+        for transaction in transactions:
+            count += 1
             common = {
                 "project": project,
                 "time": transaction.time,
@@ -112,7 +118,16 @@ def _collection(project: str, op: Op) -> list[_Row]:
 
 def _create(project: str, op: Op) -> list[_Row]:
     version_id = _version_id(project, op)
-    copied = ("collection", "version", "digest", "size_bytes", "file_count", "reference_count", "description", "ttl_s")
+    copied = (
+        "collection",
+        "version",
+        "digest",
+        "size_bytes",
+        "file_count",
+        "reference_count",
+        "description",
+        "ttl_s",
+    )
     row = {
         "version_id": version_id,
         **{key: op.get(key) for key in copied},
@@ -143,18 +158,31 @@ def _delete(project: str, op: Op) -> list[_Row]:
 
 
 def _move(project: str, op: Op) -> list[_Row]:
-    row = {"collection": op["collection"], "alias": op["alias"], "from_version": op["from"], "to_version": op["to"]}
+    row = {
+        "collection": op["collection"],
+        "alias": op["alias"],
+        "from_version": op["from"],
+        "to_version": op["to"],
+    }
     return [("alias_moves", row)]
 
 
 def _use(project: str, op: Op) -> list[_Row]:
-    row = {"run_id": _run_id(project, op["run"]), "version_id": _version_id(op["project"], op), "role": op["role"]}
+    row = {
+        "run_id": _run_id(project, op["run"]),
+        "version_id": _version_id(op["project"], op),
+        "role": op["role"],
+    }
     return [("uses", row)]
 
 
 def _used_by(project: str, op: Op) -> list[_Row]:
     """A use mirrored by a run of another project; the catalog keeps one row if it has both logs."""
-    row = {"run_id": _run_id(op["project"], op["run"]), "version_id": _version_id(project, op), "role": op["role"]}
+    row = {
+        "run_id": _run_id(op["project"], op["run"]),
+        "version_id": _version_id(project, op),
+        "role": op["role"],
+    }
     return [("uses", row)]
 
 
@@ -162,7 +190,8 @@ def _produce(project: str, op: Op) -> list[_Row]:
     version_id, run_id, derived = _version_id(project, op), _run_id(project, op["run"]), op["derived_from"]
     row = {"run_id": run_id, "version_id": version_id, "is_new": op["new"], "exact": derived is not None}
     inputs: list[_Row] = [
-        ("derivations", {"run_id": run_id, "output_id": version_id, "input_id": name}) for name in derived or ()
+        ("derivations", {"run_id": run_id, "output_id": version_id, "input_id": name})
+        for name in derived or ()
     ]
     return [("productions", row), *inputs]
 

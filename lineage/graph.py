@@ -76,7 +76,12 @@ def parts_of(
         Part(
             run_id,
             number,
-            tuple(sorted((by_version.get(v) or Use(v, None, 0) for v in inputs), key=lambda u: (u.position, u.version_id))),
+            tuple(
+                sorted(
+                    (by_version.get(v) or Use(v, None, 0) for v in inputs),
+                    key=lambda u: (u.position, u.version_id),
+                )
+            ),
             tuple(outputs),
             exact,
         )
@@ -94,7 +99,9 @@ class LineageGraph:
         self._users: dict[str, list[str]] = {}
         self._complete = False
 
-    def build(self, version_id: str, *, direction: Direction = "both", depth: int | None = None) -> nx.MultiDiGraph[str]:
+    def build(
+        self, version_id: str, *, direction: Direction = "both", depth: int | None = None
+    ) -> nx.MultiDiGraph[str]:
         """The graph around a version (keys, attributes: `docs/lineage.md`).
 
         `depth` counts versions: 1 is what it was directly made from (or what was directly made from it).
@@ -149,9 +156,11 @@ class LineageGraph:
     def _adjacent(self, version: str, runs: Iterable[str], *, up: bool) -> list[Part]:
         found = []
         for run in runs:
-            for part in self._parts[run]:
-                if (version in part.outputs) if up else any(use.version_id == version for use in part.inputs):
-                    found.append(part)
+            found += [
+                part
+                for part in self._parts[run]
+                if (version in part.outputs if up else any(use.version_id == version for use in part.inputs))
+            ]
         return found
 
     # Reading the catalog
@@ -161,7 +170,8 @@ class LineageGraph:
         if self._complete:
             return self._producers
         rows = self._catalog.rows(
-            "SELECT version_id, run_id FROM productions WHERE is_new AND version_id IN (SELECT unnest(?::VARCHAR[]))", [versions]
+            "SELECT version_id, run_id FROM productions WHERE is_new AND version_id IN (SELECT unnest(?::VARCHAR[]))",
+            [versions],
         )
         return _grouped(rows)
 
@@ -170,7 +180,8 @@ class LineageGraph:
         if self._complete:
             return self._users
         rows = self._catalog.rows(
-            "SELECT DISTINCT version_id, run_id FROM uses WHERE version_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL",
+            "SELECT DISTINCT version_id, run_id FROM uses"
+            " WHERE version_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL",
             [versions],
         )
         return _grouped(rows)
@@ -178,8 +189,12 @@ class LineageGraph:
     def _load_all_if_deep(self, level: int) -> None:
         if level <= _SQL_LEVELS or self._complete:
             return
-        self._producers = _grouped(self._catalog.rows("SELECT version_id, run_id FROM productions WHERE is_new"))
-        self._users = _grouped(self._catalog.rows("SELECT DISTINCT version_id, run_id FROM uses ORDER BY ALL"))
+        self._producers = _grouped(
+            self._catalog.rows("SELECT version_id, run_id FROM productions WHERE is_new")
+        )
+        self._users = _grouped(
+            self._catalog.rows("SELECT DISTINCT version_id, run_id FROM uses ORDER BY ALL")
+        )
         self._load_parts([row[0] for row in self._catalog.rows("SELECT DISTINCT run_id FROM run_events")])
         self._complete = True
 
@@ -227,7 +242,9 @@ class LineageGraph:
             node = part_key(part)
             for use in part.inputs:
                 if (use.version_id, node) in links:
-                    graph.add_edge(use.version_id, node, kind="used", role=use.role, exact=part.exact or not part.outputs)
+                    graph.add_edge(
+                        use.version_id, node, kind="used", role=use.role, exact=part.exact or not part.outputs
+                    )
             for output in part.outputs:
                 if (node, output) in links:
                     graph.add_edge(node, output, kind="produced", role=None, exact=part.exact)
@@ -237,8 +254,9 @@ class LineageGraph:
         found = {
             record["version_id"]: record
             for record in self._catalog.records(
-                "SELECT version_id, project, collection, version, type, digest, aliases, tags, size_bytes, file_count, deleted,"
-                " created_at::VARCHAR AS created_at FROM versions WHERE version_id IN (SELECT unnest(?::VARCHAR[]))",
+                "SELECT version_id, project, collection, version, type, digest, aliases, tags, size_bytes, file_count,"
+                " deleted, created_at::VARCHAR AS created_at FROM versions"
+                " WHERE version_id IN (SELECT unnest(?::VARCHAR[]))",
                 [versions],
             )
         }

@@ -71,7 +71,8 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
     """The run, None if the catalog does not have it."""
     found = catalog.records(
         "SELECT run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
-        " capture::VARCHAR AS capture, user_name, host, created_at::VARCHAR AS created_at, error FROM runs WHERE run_id = ?",
+        " capture::VARCHAR AS capture, user_name, host, created_at::VARCHAR AS created_at, error"
+        " FROM runs WHERE run_id = ?",
         [run_id],
     )
     if not found:
@@ -94,7 +95,9 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
 
 def why(catalog: Catalog, version_id: str) -> Why:
     """Inputs, code, config and command behind a version."""
-    made = catalog.rows("SELECT run_id, is_new, exact FROM productions WHERE version_id = ? ORDER BY position", [version_id])
+    made = catalog.rows(
+        "SELECT run_id, is_new, exact FROM productions WHERE version_id = ? ORDER BY position", [version_id]
+    )
     producer = next((run for run, is_new, _ in made if is_new), None)
     graph = LineageGraph(catalog).build(version_id, direction="upstream", depth=1)
     inputs = [(source, data["role"]) for source, _, data in graph.edges(data=True) if data["kind"] == "used"]
@@ -115,7 +118,9 @@ def impact(catalog: Catalog, version_id: str) -> Impact:
 
     graph = LineageGraph(catalog).build(version_id, direction="downstream")
     order = [node for _, nodes in nx.bfs_successors(graph, version_id) for node in nodes]
-    versions = [{"id": node, **graph.nodes[node]} for node in order if graph.nodes[node]["kind"] == "artifact"]
+    versions = [
+        {"id": node, **graph.nodes[node]} for node in order if graph.nodes[node]["kind"] == "artifact"
+    ]
     runs = [{"id": node, **graph.nodes[node]} for node in order if graph.nodes[node]["kind"] == "run"]
     aliases = [
         f"{version['name']}:{alias}"
@@ -134,7 +139,9 @@ def whereis(store: Store, versions: Iterable[Version], digest: str) -> Iterator[
         if paths is None:
             data = bytes(store.objects.read(parse_hex(version.state.digest), version.packs))
             # The text search is a hundred times faster than parsing, and most manifests do not have it.
-            paths = [p for p, e in Manifest.decode(data).items() if e.digest == digest] if needle in data else []
+            paths = (
+                [p for p, e in Manifest.decode(data).items() if e.digest == digest] if needle in data else []
+            )
             searched[version.state.digest] = paths
         if paths:
             yield version, paths

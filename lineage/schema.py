@@ -35,8 +35,9 @@ WITH revised AS (
     SELECT version_id, arg_max(metadata, position) AS metadata, arg_max(description, position) AS description,
            arg_max(tags, position) AS tags, arg_max(ttl_s, position) AS ttl_s
     FROM version_revisions GROUP BY version_id)
-SELECT c.version_id, c.project, c.collection, t.type, c.version, c.digest, c.size_bytes, c.file_count, c.reference_count,
-       coalesce(r.metadata, c.metadata)::JSON AS metadata, coalesce(r.description, c.description) AS description,
+SELECT c.version_id, c.project, c.collection, t.type, c.version, c.digest, c.size_bytes, c.file_count,
+       c.reference_count, coalesce(r.metadata, c.metadata)::JSON AS metadata,
+       coalesce(r.description, c.description) AS description,
        from_json(coalesce(r.tags, c.tags), '["VARCHAR"]') AS tags, coalesce(r.ttl_s, c.ttl_s) AS ttl_s, c.run_id,
        c.user_name, c.host, c.time::TIMESTAMPTZ AS created_at, d.version_id IS NOT NULL AS deleted,
        coalesce(a.aliases, []) AS aliases, c.position
@@ -62,14 +63,12 @@ SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position)
 FROM run_events GROUP BY run_id;
 
 CREATE VIEW config AS
-SELECT run_id, key, value, try_cast(value AS DOUBLE) AS number
-FROM (SELECT run_id, unnest(json_keys(config)) AS key, config ->> ('$."' || key || '"') AS value
-      FROM runs WHERE config IS NOT NULL);
+SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
+FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(config));
 
 CREATE VIEW summary AS
-SELECT run_id, key, value, try_cast(value AS DOUBLE) AS number
-FROM (SELECT run_id, unnest(json_keys(summary)) AS key, summary ->> ('$."' || key || '"') AS value
-      FROM runs WHERE summary IS NOT NULL);
+SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
+FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(summary));
 
 CREATE VIEW edges AS
 SELECT run_id, 'used' AS kind, version_id, max(role) AS role, NULL AS is_new, NULL AS exact,
@@ -79,4 +78,16 @@ FROM uses GROUP BY run_id, version_id
 UNION ALL
 SELECT run_id, 'produced', version_id, NULL, is_new, exact, time::TIMESTAMPTZ, position FROM productions;
 """
-PUBLIC = ("collections", "versions", "aliases", "alias_history", "tags", "runs", "config", "summary", "edges", "derivations", "version_references")
+PUBLIC = (
+    "collections",
+    "versions",
+    "aliases",
+    "alias_history",
+    "tags",
+    "runs",
+    "config",
+    "summary",
+    "edges",
+    "derivations",
+    "version_references",
+)

@@ -37,6 +37,10 @@ class ChunkerParameters:
             )
 
 
+# A manifest line has about 100 bytes: one edit costs 64 KiB of 700 lines, not 512 KiB.
+METADATA_CHUNKER = ChunkerParameters(minimum=16 * 1024, average=64 * 1024, maximum=256 * 1024)
+
+
 def cut(window: memoryview, parameters: ChunkerParameters, *, is_last: bool) -> Iterator[memoryview]:
     """Cut `window` into chunks whose boundaries do not depend on where the window ends.
 

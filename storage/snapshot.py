@@ -30,7 +30,7 @@ from types import TracebackType
 from blake3 import blake3
 
 from .backend import Buffer
-from .chunker import ChunkerParameters, cut
+from .chunker import METADATA_CHUNKER, ChunkerParameters, cut
 from .codec import Codec, encode, encode_chunk_list
 from .digest import digest_of, short
 from .errors import Error, NotFoundError, StoreError
@@ -110,12 +110,14 @@ class Snapshot:
         stat_cache: StatCache,
         *,
         chunker: ChunkerParameters,
+        metadata_chunker: ChunkerParameters = METADATA_CHUNKER,
         limits: PackLimits,
         progress: Progress | None = None,
     ) -> None:
         self._objects = objects
         self._stat_cache = stat_cache
         self._chunker = chunker
+        self._metadata_chunker = metadata_chunker
         self._limits = limits
         self._progress = progress or (lambda size: None)
         self._staging = objects.backend.staging()
@@ -133,7 +135,6 @@ class Snapshot:
         self._data = _PackSeries(self)
         self._meta = _PackSeries(self)
         self._results: list[StoredFile | None] = []
-        self._read: set[bytes] = set()
         self._remember: list[tuple[str, Fingerprint, bytes]] = []
 
     def __enter__(self) -> Snapshot:
@@ -173,16 +174,14 @@ class Snapshot:
         if self._remember:
             self._stat_cache.remember(self._remember)
             self._remember = []
-        stored = [result for result in self._results if result is not None]
-        self._read.update(result.digest for result in stored)
-        return stored
+        return [result for result in self._results if result is not None]
 
     def require(self, digests: Collection[bytes]) -> None:
-        """Rely on objects of earlier versions, whose packs are known; what this snapshot has read itself is skipped.
+        """Rely on objects of earlier versions, whose packs are known.
 
         Raises: NotFoundError when one is not in the store.
         """
-        old = [digest for digest in digests if digest not in self._read]
+        old = list(digests)
         for start in range(0, len(old), _LOOKUP_FILES):
             available = self._objects.available(old[start : start + _LOOKUP_FILES])
             if available.missing:
@@ -196,17 +195,17 @@ class Snapshot:
     def add_metadata(self, data: Buffer) -> bytes:
         """Store a manifest or another description in the metadata packs; its digest."""
         whole = memoryview(data)
-        if len(whole) <= self._chunker.maximum:
+        if len(whole) <= self._metadata_chunker.average:
             piece = self._encode([whole])[0]
             self._meta.add(piece)
             return piece.digest
         pieces = []
-        for chunk in cut(whole, self._chunker, is_last=True):
+        for chunk in cut(whole, self._metadata_chunker, is_last=True):
             piece = self._encode([chunk])[0]
             self._meta.add(piece)
             pieces.append((piece.digest, len(chunk)))
         digest = digest_of(whole)
-        self._add_chunk_list(digest, len(whole), pieces)
+        self._add_chunk_list(digest, len(whole), pieces, self._meta)
         return digest
 
     def finish(self) -> SnapshotPacks:
@@ -390,13 +389,20 @@ class Snapshot:
                 self._progress(len(piece.data))
         if task.end is not None:
             digest = large.hasher.digest()
-            self._add_chunk_list(digest, task.end.size_bytes, large.pieces)
+            self._add_chunk_list(digest, task.end.size_bytes, large.pieces, self._data)
             self._finished(large.index, large.path, task.end, digest)
 
-    def _add_chunk_list(self, digest: bytes, raw_bytes: int, pieces: list[tuple[bytes, int]]) -> None:
+    def _add_chunk_list(
+        self, digest: bytes, raw_bytes: int, pieces: list[tuple[bytes, int]], series: _PackSeries
+    ) -> None:
         if len(pieces) == 1:
             return  # the only piece is the object
-        self._meta.add_list(digest, raw_bytes, encode_chunk_list(pieces))
+        known = self._objects.available([digest])
+        if known.missing:
+            self._meta.add_list(digest, raw_bytes, encode_chunk_list(pieces))
+        else:  # readers will use that list, and it may name other pieces: cut with other parameters
+            series.needed |= known.packs
+            self._meta.needed |= known.list_packs
 
     def _finished(self, index: int, path: str, fingerprint: Fingerprint, digest: bytes) -> None:
         self._results[index] = StoredFile(digest, fingerprint.size_bytes, bool(fingerprint.mode & 0o100))
@@ -423,11 +429,6 @@ class Snapshot:
         self._objects.added(built.digest, built.size_bytes, built.objects)
         return built.digest
 
-    def is_known(self, digest: bytes) -> bytes | None:
-        """The pack that holds `digest` in the store, if one does."""
-        at = self._objects.find([digest]).get(digest)
-        return at.pack if at else None
-
     def disk_error(self, error: OSError) -> Error:
         """What to raise when a pack cannot be written."""
         return StoreError(
@@ -453,12 +454,8 @@ class _PackSeries:
             self._append(piece.digest, len(piece.data), piece.codec, piece.payload)
 
     def add_list(self, digest: bytes, raw_bytes: int, payload: bytes) -> None:
-        """Append a chunk list, unless the store has the object."""
-        known = self._snapshot.is_known(digest)
-        if known is not None:
-            self.needed.add(known)
-        else:
-            self._append(digest, raw_bytes, Codec.CHUNKS, payload)
+        """Append a chunk list, unless this snapshot has it."""
+        self._append(digest, raw_bytes, Codec.CHUNKS, payload)
 
     def _append(self, digest: bytes, raw_bytes: int, codec: Codec, payload: Buffer) -> None:
         if digest in self._written:

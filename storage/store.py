@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .backend import Backend
-from .chunker import ChunkerParameters
+from .chunker import METADATA_CHUNKER, ChunkerParameters
 from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, UsageError
 from .local import LocalBackend
 from .locations import Locations
@@ -35,7 +35,8 @@ class StoreSettings:
     store: str
     entity: str
     created: str
-    chunker: ChunkerParameters
+    chunker: ChunkerParameters  # of files
+    metadata_chunker: ChunkerParameters  # of manifests, which are edited in small places
     pack: PackLimits
     capabilities: Mapping[str, bool]
 
@@ -45,6 +46,7 @@ class StoreSettings:
             {
                 "capabilities": dict(self.capabilities),
                 "chunker": asdict(self.chunker),
+                "metadata_chunker": asdict(self.metadata_chunker),
                 "created": self.created,
                 "entity": self.entity,
                 "format": FORMAT,
@@ -68,6 +70,7 @@ class StoreSettings:
                 entity=str(found["entity"]),
                 created=str(found["created"]),
                 chunker=ChunkerParameters(**_known(ChunkerParameters, found["chunker"])),
+                metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
                 pack=PackLimits(**_known(PackLimits, found["pack"])),
                 capabilities=dict(found["capabilities"]),
             )
@@ -151,6 +154,7 @@ class Store:
             entity=entity,
             created=created,
             chunker=ChunkerParameters(),
+            metadata_chunker=METADATA_CHUNKER,
             pack=PackLimits(),
             capabilities={"conditional_create": True},
         )
@@ -175,6 +179,7 @@ class Store:
             self.objects,
             self.stat_cache,
             chunker=self.settings.chunker,
+            metadata_chunker=self.settings.metadata_chunker,
             limits=self.settings.pack,
             progress=progress,
         )

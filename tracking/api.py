@@ -45,7 +45,9 @@ class Api:
         wanted = self._workspace.parse(name)
         found = find_collection(self._workspace.project(wanted.project).state(), wanted.collection)
         if found.type != type_name:
-            raise UsageError(f"artifact {wanted.collection!r} has type {found.type!r}, expected {type_name!r}")
+            raise UsageError(
+                f"artifact {wanted.collection!r} has type {found.type!r}, expected {type_name!r}"
+            )
         versions = self._workspace.versions(wanted.collection, wanted.project)
         return [Artifact.of(self._workspace, version) for version in reversed(versions)]
 
@@ -73,7 +75,7 @@ class Api:
         if self._catalog is None:
             self._catalog = self._workspace.catalog()
         else:
-            self._catalog.refresh()
+            self._catalog.refresh(self._workspace.project_names())
         return self._catalog.sql(query, parameters)
 
     def _collections(self, project: str | None) -> Mapping[str, CollectionState]:

@@ -149,7 +149,9 @@ class Artifact:
         return entries
 
     @contextlib.contextmanager
-    def new_file(self, name: str, mode: Literal["x", "w", "xb", "wb"] = "x", encoding: str | None = None) -> Iterator[IO[Any]]:
+    def new_file(
+        self, name: str, mode: Literal["x", "w", "xb", "wb"] = "x", encoding: str | None = None
+    ) -> Iterator[IO[Any]]:
         """A file to write into, which is added when it is closed without an error.
 
         Raises: UsageError when `name` is taken (unless the mode is ``w``).
@@ -193,7 +195,9 @@ class Artifact:
 
     def _draft_or_refuse(self) -> Draft:
         if self._draft is None:
-            raise ArtifactFinalizedError(f"artifact {self.name} is logged and cannot be changed; use new_draft()")
+            raise ArtifactFinalizedError(
+                f"artifact {self.name} is logged and cannot be changed; use new_draft()"
+            )
         return self._draft
 
     @property
@@ -237,13 +241,19 @@ class Artifact:
         return str(target)
 
     def checkout(self, root: str | os.PathLike[str] | None = None) -> str:
-        """Like `download`, and removes what is not in the artifact. Raises: UsageError for a file that would be lost."""
+        """Like `download`, and removes what is not in the artifact.
+
+        Raises: UsageError for a file that would be lost.
+        """
         target = Path(root) if root is not None else self._default_root()
         self._logged().checkout(target)
         return str(target)
 
     def verify(self, root: str | os.PathLike[str] | None = None) -> None:
-        """Compare the files below `root` with the manifest. Raises: the first difference, IntegrityError or NotFoundError."""
+        """Compare the files below `root` with the manifest.
+
+        Raises: the first difference, IntegrityError or NotFoundError.
+        """
         for error in self._logged().verify_files(Path(root) if root is not None else self._default_root()):
             raise error
 
@@ -260,9 +270,12 @@ class Artifact:
         yield os.path.join(folder, files[0])
 
     def open(self, name: str, mode: Literal["r", "rb"] = "rb", encoding: str | None = None) -> IO[Any]:
-        """A seekable reader of one file that fetches only the bytes asked for. Raises: NotFoundError, IntegrityError."""
+        """A seekable reader of one file that fetches only the bytes asked for.
+
+        Raises: NotFoundError, IntegrityError.
+        """
         stream = self._logged().open(name)
-        return stream if mode == "rb" else io.TextIOWrapper(stream, encoding=encoding or "utf-8")  # type: ignore[arg-type]
+        return stream if mode == "rb" else io.TextIOWrapper(stream, encoding=encoding or "utf-8")
 
     def files(self, path_prefix: str | None = None) -> list[str]:
         """The paths of all files and references, sorted."""
@@ -416,7 +429,11 @@ class Artifact:
 
         graph, start = self.lineage(direction, depth), self.qualified_name
         reverse = direction == "upstream"
-        order = [node for _, nodes in nx.bfs_successors(graph.reverse() if reverse else graph, start) for node in nodes]
+        order = [
+            node
+            for _, nodes in nx.bfs_successors(graph.reverse() if reverse else graph, start)
+            for node in nodes
+        ]
         workspace = self._home()
         return [
             Artifact.of(workspace, workspace.version(node, deleted_too=True))

@@ -13,7 +13,7 @@ from typing import Any
 
 _GIT_TIMEOUT_S = 5.0
 _SECRET_NAME = r"[\w.-]*(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]*"
-_ASSIGNED = re.compile(rf"(?i)({_SECRET_NAME})=(.+)")
+_ASSIGNED = re.compile(rf"(?is)({_SECRET_NAME})=(.+)")
 _FLAG = re.compile(rf"(?i)--?{_SECRET_NAME}\Z")
 
 
@@ -60,7 +60,7 @@ def git_state(folder: Path) -> Mapping[str, Any] | None:
     return {
         "commit": commit,
         "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "remote": None if remote is None else re.sub(r"//[^/@]*@", "//", remote),  # no credentials
+        "remote": None if remote is None else re.sub(r"//[^/]*@", "//", remote),  # no credentials
         "dirty": None if status is None else bool(status),
     }
 
@@ -68,7 +68,13 @@ def git_state(folder: Path) -> Mapping[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(  # the user's own git, from PATH
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,7 +17,6 @@ from ..storage.transaction import canonical_json
 from .artifact import Artifact
 from .workspace import Workspace
 
-
 # Stands in for the content until it is stored; no version has this digest, so what is refused is refused early.
 _NOTHING = Content("", 0, 0, 0, (), (), None)
 
@@ -75,7 +74,9 @@ def checked_json(value: object, what: str) -> dict[str, object]:
     try:
         return dict(json.loads(canonical_json(value)))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{what}: {error}; expected JSON values (text, numbers, lists, dictionaries)") from error
+        raise UsageError(
+            f"{what}: {error}; expected JSON values (text, numbers, lists, dictionaries)"
+        ) from error
 
 
 def _newest(workspace: Workspace, project: ProjectName, collection: str) -> Version | None:
@@ -90,4 +91,3 @@ def _on_top_of(version: Version, draft: Draft) -> Draft:
     for path, item in draft.items():
         merged.put(path, item)
     return merged
-

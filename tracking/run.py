@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..artifacts.decisions import find_version
 from ..artifacts.names import ArtifactName, check_name
@@ -27,6 +27,8 @@ from .publishing import log_draft
 from .run_names import readable_name
 from .values import Config, Summary, plain
 from .workspace import Workspace
+
+T = TypeVar("T")
 
 
 class Run:
@@ -105,7 +107,9 @@ class Run:
         """
         self._demand_running("log")
         if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
-            raise TypeError(f"log takes a dictionary with text keys, not {type(data).__name__} {str(data)[:80]}")
+            raise TypeError(
+                f"log takes a dictionary with text keys, not {type(data).__name__} {str(data)[:80]}"
+            )
         for key, value in _flat(data, ""):
             self.summary[key] = value
 
@@ -150,7 +154,7 @@ class Run:
         )
         inputs = None
         if derived_from is not None:
-            names = [self._input_name(source) for source in derived_from]
+            names = [self._input_name(source) for source in _listed(derived_from, "derived_from")]
             for source in names:
                 self._record_use(source, None)
             inputs = [str(source) for source in names]
@@ -172,11 +176,18 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self._finish(0, None)
         else:
-            self._finish(1, "".join(traceback.format_exception(kind, error, at)))
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the run as failed, with the traceback of `error` and the exit code that it leads to."""
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        self._finish(code or 1, "".join(traceback.format_exception(error)))
 
     def _finish(self, exit_code: int, error: str | None) -> None:
         if self.state != "running" or os.getpid() != self._pid:
@@ -231,7 +242,9 @@ class Run:
 
     def _demand_running(self, what: str) -> None:
         if self.state != "running":
-            raise UsageError(f"run {self.path} is {self.state}; it cannot {what} any more; start one with lineart.init()")
+            raise UsageError(
+                f"run {self.path} is {self.state}; it cannot {what} any more; start one with lineart.init()"
+            )
 
     def __repr__(self) -> str:
         return f"<Run {self.path} {self.name!r} {self.state}>"
@@ -248,10 +261,10 @@ def _from_path(path: str | os.PathLike[str], name: str, type: str | None) -> Art
     return artifact
 
 
-def _listed(labels: Sequence[str] | None, what: str) -> Sequence[str]:
-    if isinstance(labels, str):
-        raise UsageError(f"{what} {labels!r}: expected a list such as [{labels!r}]")
-    return labels or ()
+def _listed(given: Sequence[T] | None, what: str) -> Sequence[T]:
+    if isinstance(given, str):
+        raise UsageError(f"{what} {given!r}: expected a list such as [{given!r}]")
+    return given or ()
 
 
 def _flat(data: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:

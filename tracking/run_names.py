@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-_ADJECTIVES = (
+_ADJECTIVES = (  # noqa: SIM905 - as a list literal it is a page long
     "amber bold brisk calm clear cool crisp deep dry early even fair fast fine fresh gentle glad golden grand green"
     " happy keen kind late light lively lucid mellow mild neat noble open patient plain prime proud quick quiet rapid"
     " ready round sharp silent silver simple smart smooth solid steady still sunny swift tidy true vivid warm wide wise"
 ).split()
-_NOUNS = (
+_NOUNS = (  # noqa: SIM905
     "acorn arch ash atoll aurora bay beacon birch bloom breeze brook canyon cedar cliff cloud comet coral cove creek"
     " dawn delta dune elm ember falcon fern field fjord forest glade grove harbor heron hill isle kestrel lagoon lake"
     " lark leaf maple marsh meadow mesa moon moss oak orchid otter peak pebble pine plain pond prairie rain reef ridge"

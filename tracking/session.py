@@ -36,11 +36,11 @@ def init(
 ) -> Run:
     """Start a run and make it the current one; one that was still running is finished first.
 
-    The store is `store`, or what `LINEART_STORE`, `lineart.toml` and the user's settings say, else ``~/.lineart``; a local
-    folder is made when it does not exist.
+    The store is `store`, or what `LINEART_STORE`, `lineart.toml` and the user's settings say, else ``~/.lineart``;
+    a local folder is made when it does not exist.
     Raises: InvalidNameError, UsageError, NotFoundError, StoreError, CommError.
     """
-    global _current, _registered_pid
+    global _current, _registered_pid  # noqa: PLW0603 - one run a process is current: that is what init means
     if _current is not None:
         _current.finish()
     workspace = Workspace.open(find_settings(store=store, project=project, entity=entity), create=True)
@@ -75,7 +75,9 @@ def log(data: Mapping[str, Any]) -> None:
     _demand("log").log(data)
 
 
-def use_artifact(artifact_or_name: Artifact | str, type: str | None = None, role: str | None = None) -> Artifact:
+def use_artifact(
+    artifact_or_name: Artifact | str, type: str | None = None, role: str | None = None
+) -> Artifact:
     """`Run.use_artifact` of the current run."""
     return _demand("use_artifact").use_artifact(artifact_or_name, type=type, role=role)
 
@@ -107,4 +109,8 @@ def _finish_at_exit() -> None:
     import sys
 
     if _current is not None:
-        _current.finish(1 if getattr(sys, "last_value", None) is not None else 0)
+        error = getattr(sys, "last_value", None)
+        if isinstance(error, BaseException):
+            _current.fail(error)
+        else:
+            _current.finish()

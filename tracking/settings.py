@@ -48,8 +48,8 @@ def find_settings(
     """Settings for a process in `folder` (default: the current one).
 
     Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`; `lineart.toml` or
-    `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration folder; else
-    `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
+    `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
+    folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
     Raises: UsageError for a file that is not TOML or has unknown keys; InvalidNameError.
     """
     env = os.environ if environ is None else environ
@@ -72,10 +72,15 @@ def find_settings(
     entity_name = pick("entity", entity)[0]
     if "/" in project_name:
         parsed = ProjectName.parse(project_name, ProjectName(DEFAULT_ENTITY, DEFAULT_PROJECT))
-        project_name, entity_name = parsed.project, parsed.entity
+        project_name = parsed.project
+        places = ["argument", "LINEART_PROJECT", "LINEART_ENTITY", *(str(path) for path, _ in files), "default"]
+        if places.index(project_from) <= max(places.index(entity_from), 2 * (entity_from == "LINEART_ENTITY")):
+            entity_name = parsed.entity  # an entity chosen nearer than the project stays
     cache = pick("cache", None)[0]
     cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
-    options = next((values["storage_options"] for _, values in files if "storage_options" in values), {})
+    options: Mapping[str, Any] = next(
+        (values["storage_options"] for _, values in files if "storage_options" in values), {}
+    )
     return Settings(
         store=store_url or str(home / ".lineart"),
         store_from=store_from,

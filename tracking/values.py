@@ -17,7 +17,7 @@ def plain(value: Any, what: str) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"_float": repr(value)}
+        return value if math.isfinite(value) else {"_float": repr(float(value))}
     if isinstance(value, Mapping):
         return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -28,7 +28,19 @@ def plain(value: Any, what: str) -> Any:
             return plain(method(), what)
     if hasattr(value, "__fspath__"):
         return str(value)
-    raise UsageError(f"{what}: {type(value).__name__} {str(value)[:80]!r} is not a number, text, list or dictionary")
+    raise UsageError(
+        f"{what}: {type(value).__name__} {str(value)[:80]!r} is not a number, text, list or dictionary"
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What `plain` made of a number that JSON does not have, as that number again; anything else as it is."""
+    if isinstance(value, dict):
+        if value.keys() == {"_float"} and value["_float"] in ("nan", "inf", "-inf"):
+            return float(value["_float"])
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return [_shown(item) for item in value]
+    return value
 
 
 class Values(MutableMapping[str, Any]):
@@ -45,7 +57,11 @@ class Values(MutableMapping[str, Any]):
         return dict(self._values)
 
     def __getitem__(self, key: str) -> Any:
-        return self._values[key]
+        return _shown(self._values[key])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also in another process, has the values and no run to tell of changes."""
+        return _detached, (type(self), self._values)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._values[key] = plain(value, f"{self._what} {key!r}")
@@ -63,7 +79,7 @@ class Values(MutableMapping[str, Any]):
 
     def __getattr__(self, key: str) -> Any:
         try:
-            return self._values[key]
+            return self[key]
         except KeyError:
             raise AttributeError(f"{self._what} has no {key!r}") from None
 
@@ -74,6 +90,12 @@ class Values(MutableMapping[str, Any]):
         return repr(self._values)
 
 
+def _detached(kind: type[Values], values: Mapping[str, Any]) -> Values:
+    made = kind()
+    made.update(values)
+    return made
+
+
 class Config(Values):
     """A run's settings. Changing one that is set raises, unless it is said to be meant."""
 
@@ -82,7 +104,7 @@ class Config(Values):
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
 
-    def update(self, values: Mapping[str, Any] = {}, /, allow_val_change: bool = False, **more: Any) -> None:  # type: ignore[override]  # noqa: B006  # read only
+    def update(self, values: Mapping[str, Any] = {}, /, allow_val_change: bool = False, **more: Any) -> None:  # type: ignore[override]
         """Set several keys. Raises: UsageError naming the key, its value and the new one when one would change."""
         new = {key: plain(value, f"config {key!r}") for key, value in {**values, **more}.items()}
         for key, value in new.items():

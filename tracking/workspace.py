@@ -39,7 +39,10 @@ class Workspace:
             if not (create and is_local):
                 raise
             store = Store.create(
-                settings.store, cache=settings.cache, entity=settings.entity or DEFAULT_ENTITY, created=utc_now()
+                settings.store,
+                cache=settings.cache,
+                entity=settings.entity or DEFAULT_ENTITY,
+                created=utc_now(),
             )
         return cls(store, ProjectName(settings.entity or store.settings.entity, settings.project))
 
@@ -85,7 +88,8 @@ class Workspace:
             known = [str(project) for project in self.project_names()]
             if str(name.project) not in known:
                 raise NotFoundError(
-                    f"artifact {name.short!r}: project {str(name.project)!r} is empty{nearest(str(name.project), known)}"
+                    f"artifact {name.short!r}: project {str(name.project)!r} is empty"
+                    f"{nearest(str(name.project), known)}"
                 )
         return state
 

@@ -128,9 +128,10 @@ def plan_drawing(graph: nx.MultiDiGraph[str], *, limit: int | None = DEFAULT_LIM
 
 
 def _node(graph: nx.MultiDiGraph[str], members: tuple[str, ...], focus: frozenset[str]) -> Node:
-    first: dict[str, Any] = graph.nodes[members[0]]
+    lead = members[0]
+    first: dict[str, Any] = graph.nodes[lead]
     grouped = len(members) > 1
-    key = f"group:{members[0]}" if grouped else members[0]
+    key = f"group:{lead}" if grouped else lead
     label = plain(str(first.get("label") or members[0]))
     if first.get("kind") == "artifact":
         return Node(
