@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .manifest import Entry, Manifest
@@ -28,7 +28,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ManifestDiff:
-    """The changed paths, sorted, and how many entries are the same."""
+    """The changed paths, sorted, and how many files and references are the same."""
 
     changes: Sequence[Change]
     unchanged: int
@@ -49,6 +49,11 @@ def diff_manifests(before: Manifest, after: Manifest) -> ManifestDiff:
     >>> [(c.what, c.path) for c in diff_manifests(old, new).changes]
     [('removed', 'a'), ('added', 'c')]
     """
+    return diff_entries(before, after)
+
+
+def diff_entries(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> ManifestDiff:
+    """As `diff_manifests`, for any two maps from path to entry."""
     removed = {path: before[path] for path in before if path not in after}
     by_digest: dict[str, list[str]] = {}
     for path, entry in removed.items():
@@ -59,7 +64,7 @@ def diff_manifests(before: Manifest, after: Manifest) -> ManifestDiff:
     for path, entry in after.items():
         old = before.get(path)
         if old == entry:
-            unchanged += 1
+            unchanged += entry.kind not in ("directory", "symlink")
             continue
         if old is None and entry.digest is not None and by_digest.get(entry.digest):
             old = removed.pop(by_digest[entry.digest].pop(0))

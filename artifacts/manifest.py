@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ..storage.digest import is_hex_digest
 from ..storage.errors import IntegrityError, InvalidPathError, NotFoundError
 from .names import nearest
-from .paths import check_link, check_path, check_together
+from .paths import check_link, check_links, check_path, check_together
 
 Kind = Literal["file", "executable", "symlink", "directory", "reference"]
 _LETTERS: Mapping[Kind, str] = {
@@ -100,12 +100,18 @@ class Manifest(Mapping[str, Entry]):
             twice = next(a.path for a, b in pairwise(ordered) if a.path == b.path)
             raise InvalidPathError(f"path {twice!r} stands twice in the artifact; remove one")
         check_together(by_path)
-        return cls(by_path)
+        return cls._with_links_checked(by_path)
 
     @classmethod
     def of_checked(cls, entries: Iterable[Entry]) -> Manifest:
         """Sort entries whose paths differ and have passed `check_together`."""
-        return cls({entry.path: entry for entry in sorted(entries, key=lambda entry: entry.path.encode())})
+        ordered = sorted(entries, key=lambda entry: entry.path.encode())
+        return cls._with_links_checked({entry.path: entry for entry in ordered})
+
+    @classmethod
+    def _with_links_checked(cls, entries: Mapping[str, Entry]) -> Manifest:
+        check_links({entry.path: entry.target or "" for entry in entries.values() if entry.kind == "symlink"})
+        return cls(entries)
 
     @classmethod
     def decode(cls, data: bytes | bytearray | memoryview) -> Manifest:
@@ -122,9 +128,15 @@ class Manifest(Mapping[str, Entry]):
                 entries[entry.path] = entry
         try:
             check_together(entries)
+            check_links(
+                {entry.path: entry.target or "" for entry in entries.values() if entry.kind == "symlink"}
+            )
         except InvalidPathError as error:
             raise IntegrityError(f"manifest refused: {error}") from error
-        return cls(entries)
+        manifest = cls(entries)
+        if manifest.encode() != data:  # costs a tenth of the parsing
+            raise IntegrityError("manifest: its lines are not in canonical form; it was not made by lineart")
+        return manifest
 
     def encode(self) -> bytes:
         """The stored form; its BLAKE3 is the version's digest."""
@@ -162,7 +174,7 @@ def _rows(stream: io.BufferedIOBase) -> Iterator[list[Any]]:
             raise IntegrityError("manifest: its last line is cut")
         try:
             yield json.loads(b"[" + b",".join(lines) + b"]")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IntegrityError(f"manifest: not JSON lines ({error})") from error
 
 
@@ -180,7 +192,7 @@ def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
 
     Raises: IntegrityError.
     """
-    wanted = path.encode()
+    wanted = path.encode(errors="surrogatepass")  # what is not UTF-8 stands in no manifest
     low, high = 0, stream.seek(0, io.SEEK_END)
     while low < high:  # the line wanted, if there is one, starts in [low, high)
         start = middle = (low + high) // 2
@@ -192,7 +204,7 @@ def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
                 continue
         stream.seek(start)
         line = stream.readline()
-        entry = _entry_in(line)
+        entry = parse_line(line)
         key = entry.path.encode()
         if key == wanted:
             return entry
@@ -203,8 +215,9 @@ def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
     return None
 
 
-def _entry_in(line: bytes) -> Entry:
+def parse_line(line: bytes) -> Entry:
+    """The entry in one stored line. Raises: IntegrityError."""
     try:
         return entry_of(json.loads(line))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"manifest line {line[:200]!r}: not JSON ({error})") from error

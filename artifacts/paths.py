@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from ..storage.errors import InvalidPathError
 
@@ -81,6 +81,28 @@ def check_link(path: str, target: str) -> str:
         if depth < 0:
             raise InvalidPathError(f"link {path!r} to {target!r}: points outside the artifact")
     return target
+
+
+def check_links(links: Mapping[str, str]) -> None:
+    """Check the targets of all links of a manifest, each by itself fine already, together. Raises: InvalidPathError.
+
+    ``..`` behind another link means a folder above where that one leads, which may lie outside of the artifact.
+    """
+    for path, target in links.items():
+        at = path.split("/")[:-1]
+        through = None
+        for part in target.split("/"):
+            if part == ".." and through is not None:
+                raise InvalidPathError(
+                    f"link {path!r} to {target!r}: goes back ('..') behind the link {through!r};"
+                    " name its target without that detour"
+                )
+            if part == "..":
+                at.pop()
+            elif part not in ("", "."):
+                at.append(part)
+            if "/".join(at) in links:
+                through = "/".join(at)
 
 
 def check_together(paths: Collection[str]) -> None:

@@ -53,6 +53,7 @@ class References:
         Raises: NotFoundError, CommError; UsageError when there are more than `max_objects`.
         """
         if not checksum:
+            _scheme(uri)
             yield Entry(check_path(name or _base_name(uri)), "reference", target=uri)
             return
         system, path = self._open(uri)
@@ -127,11 +128,7 @@ class References:
         import fsspec
         from fsspec.core import url_to_fs
 
-        scheme = uri.partition("://")[0]
-        if "://" not in uri:
-            raise UsageError(
-                f"reference {uri!r}: expected a URI such as s3://bucket/key, https://… or file:///path"
-            )
+        scheme = _scheme(uri)
         try:
             system, path = url_to_fs(uri, **self._options.get(scheme, {}))
         except (ValueError, ImportError) as error:
@@ -142,6 +139,7 @@ class References:
             )
             raise UsageError(f"reference {uri!r}: {error}; {known}") from error
         assert isinstance(system, fsspec.AbstractFileSystem)
+        system.invalidate_cache()  # what a listing said an hour ago is not what is there
         return system, path
 
     def _remote_file(
@@ -195,6 +193,15 @@ def _entry(path: str, found: RemoteFile) -> Entry:
     return Entry(
         path, "reference", None, found.size_bytes, found.uri, found.etag, found.version_id, found.checksum
     )
+
+
+def _scheme(uri: str) -> str:
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        raise UsageError(
+            f"reference {uri!r}: expected a URI such as s3://bucket/key, https://… or file:///path"
+        )
+    return scheme
 
 
 def _base_name(uri: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -80,11 +81,15 @@ class Version:
         if "manifest" in self.__dict__:
             found = self.manifest.get(path)
         else:
-            with self.store.objects.open(parse_hex(self.state.digest), self._manifest_packs) as stream:
+            with self.open_manifest() as stream:
                 found = find_entry(stream, path)
         if found is None:
             raise NotFoundError(f"path {path!r} is not in {self.name.short}{nearest(path, self.manifest)}")
         return found
+
+    def open_manifest(self) -> io.BufferedReader:
+        """A reader of the stored manifest that fetches only the chunks touched."""
+        return self.store.objects.open(parse_hex(self.state.digest), self._manifest_packs)
 
     def open(self, path: str) -> IO[bytes]:
         """A seekable reader of one file that fetches only what is read.
@@ -118,6 +123,7 @@ class Version:
         try:
             os.makedirs(folder, exist_ok=True)
             _remove_partial(folder)
+            _refuse_links(folder, entries)
             if _ignores_case(folder):
                 check_portable([entry.path for entry in entries])
             files = [
@@ -154,19 +160,34 @@ class Version:
         extra = [path for path in _files_below(folder) if path not in self.manifest]
         for path in extra:
             full = f"{folder}/{path}"
-            found = Fingerprint.of(os.lstat(full))
-            digest = digest_of_file(full, found)
+            digest = digest_of_file(full, Fingerprint.of(os.lstat(full)))
             if digest is None and os.path.islink(full):
                 continue
             if digest is None or digest in self.store.objects.available([digest]).missing:
                 raise UsageError(
                     f"file {full!r} is in no version of the store and would be lost; move it away or log it first"
                 )
-        written = self.download(root, references=references, progress=progress)
-        for path in extra:
-            os.unlink(f"{folder}/{path}")
-        _remove_empty_folders(folder, keep={e.path for e in self.manifest.values() if e.kind == "directory"})
+        keep = {e.path for e in self.manifest.values() if e.kind == "directory"}
+        in_the_way = self._in_the_way(extra)
+        try:
+            for path in in_the_way:  # the rest only when all that is wanted is there
+                os.unlink(f"{folder}/{path}")
+            _remove_empty_folders(folder, keep=keep)
+            written = self.download(root, references=references, progress=progress)
+            for path in extra:
+                if path not in in_the_way:
+                    os.unlink(f"{folder}/{path}")
+            _remove_empty_folders(folder, keep=keep)
+        except OSError as error:
+            raise target_error(folder, error) from error
         return written
+
+    def _in_the_way(self, extra: Sequence[str]) -> set[str]:
+        """Of the files `extra` those that stand where a folder has to be, or below where a file has to be."""
+        folders = {folder for path in self.manifest for folder in _folders_of(path)}
+        folders |= {entry.path for entry in self.manifest.values() if entry.kind == "directory"}
+        files = self.manifest.keys() - folders
+        return {path for path in extra if path in folders or not files.isdisjoint(_folders_of(path))}
 
     def verify_files(self, root: Path) -> Iterator[Error]:
         """Compare the files below `root` with the manifest; yields an error for each that is missing or different."""
@@ -219,13 +240,36 @@ class Version:
         return 1
 
 
+def _folders_of(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _refuse_links(folder: str, entries: Iterable[Entry]) -> None:
+    """A link in the place of a folder would lead what is written below it elsewhere. Raises: StoreError."""
+    checked: set[str] = set()
+    for entry in entries:
+        wanted = [entry.path] if entry.kind == "directory" else []
+        for path in (*wanted, *_folders_of(entry.path)):
+            if path in checked:
+                break
+            checked.add(path)
+            if os.path.islink(f"{folder}/{path}"):
+                raise StoreError(
+                    f"cannot write {entry.path!r} below {folder!r}: {path!r} is a symbolic link there and not a folder;"
+                    " move it away"
+                )
+
+
 def _make_link(path: str, target: str) -> int:
     if os.path.islink(path) and os.readlink(path) == target:
         return 0
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.isdir(path) and not os.path.islink(path):
         raise StoreError(f"cannot make the link {path!r}: a folder is in its place; move it away")
-    temporary = f"{path}.{uuid.uuid4().hex}"
+    temporary = (
+        f"{os.path.dirname(path)}/.{uuid.uuid4().hex}"  # of its own length: the name may be as long as can be
+    )
     os.symlink(target, temporary)
     os.replace(temporary, path)
     return 1

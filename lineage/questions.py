@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..artifacts.diff import ManifestDiff, diff_manifests
+from ..artifacts.diff import ManifestDiff
 from ..artifacts.manifest import Manifest
+from ..artifacts.stored_diff import diff_stored
 from ..artifacts.version import Version
 from ..storage.digest import parse_hex
 from ..storage.store import Store
@@ -151,7 +152,7 @@ def diff_versions(catalog: Catalog, before: Version, after: Version) -> VersionD
     """Compare files, metadata, and the config, summary, code and inputs of the runs that made them."""
     left, right = why(catalog, str(before.name)), why(catalog, str(after.name))
     return VersionDiff(
-        files=diff_manifests(before.manifest, after.manifest),
+        files=diff_stored(before, after),
         metadata=changed_keys(before.state.metadata, after.state.metadata),
         config=changed_keys(left.run.config if left.run else {}, right.run.config if right.run else {}),
         summary=changed_keys(left.run.summary if left.run else {}, right.run.summary if right.run else {}),

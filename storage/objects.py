@@ -152,6 +152,11 @@ class Objects:
             )
         return out
 
+    def pieces(self, digest: bytes, packs: Iterable[bytes] = ()) -> list[tuple[bytes, int]]:
+        """The (digest, length in bytes) of an object's chunks; of one that is not chunked the object itself."""
+        at = self.locate([digest], packs)[digest]
+        return self.chunks(digest, at) if at.codec == Codec.CHUNKS else [(digest, at.raw_bytes)]
+
     def chunks(self, digest: bytes, location: Location) -> list[tuple[bytes, int]]:
         """The (digest, length in bytes) of the pieces of a chunked object at `location`."""
         try:

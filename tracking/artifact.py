@@ -7,9 +7,11 @@ The work is done by `artifacts.Draft`, `artifacts.publish` and `artifacts.Versio
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -20,17 +22,21 @@ from ..artifacts.decisions import (
     decide_deletion,
     decide_revision,
 )
-from ..artifacts.diff import ManifestDiff, diff_manifests
+from ..artifacts.diff import ManifestDiff
 from ..artifacts.draft import Draft, Item, LocalFile, Patterns, local_file, walk
 from ..artifacts.manifest import Entry, Manifest
 from ..artifacts.names import check_alias, check_name
 from ..artifacts.paths import check_path
 from ..artifacts.references import References
+from ..artifacts.state import ProjectState
+from ..artifacts.stored_diff import diff_stored
 from ..artifacts.version import Version
 from ..lineage import LineageGraph
 from ..storage.errors import ArtifactFinalizedError, ArtifactNotLoggedError, UsageError
+from ..storage.reading import source_error
 from ..storage.restore import digest_of_file
 from ..storage.statcache import Fingerprint
+from ..storage.transaction import Op
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -79,6 +85,7 @@ class Artifact:
         self._draft: Draft | None = Draft()
         self._base: Version | None = None
         self._version: Version | None = None
+        self._bound_aliases: Sequence[str] = ()  # as the log said when this handle was made
         self._workspace: Workspace | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -96,10 +103,11 @@ class Artifact:
             self._folder.cleanup()
             self._folder = None
         self.description = version.state.description
-        self.metadata = dict(version.state.metadata)
+        self.metadata = copy.deepcopy(dict(version.state.metadata))  # the state must not change with it
         self.tags = list(version.state.tags)
         self.ttl_s = version.state.ttl_s
         self.aliases = self._current_aliases()
+        self._bound_aliases = tuple(self.aliases)
 
     # Putting together
 
@@ -161,8 +169,9 @@ class Artifact:
             raise UsageError(f"path {name!r} is in the artifact already; open it with mode 'w' to replace it")
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="lineart-draft-")
-        target = Path(self._folder.name, check_path(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        check_path(name)
+        # A name of its own: an error while writing must not touch what stands under `name` already.
+        target = Path(self._folder.name, uuid.uuid4().hex)
         binary = "b" in mode
         with target.open("wb" if binary else "w", encoding=None if binary else encoding or "utf-8") as stream:
             yield stream
@@ -280,7 +289,9 @@ class Artifact:
     def files(self, path_prefix: str | None = None) -> list[str]:
         """The paths of all files and references, sorted."""
         if self._draft is not None:
-            return sorted(path for path, item in self._draft.items() if not _is_folder(item))
+            paths = sorted(path for path, item in self._draft.items() if not _is_folder(item))
+            folder = (path_prefix or "").rstrip("/")
+            return [path for path in paths if not folder or path == folder or path.startswith(f"{folder}/")]
         return [e.path for e in self._logged().manifest.under(path_prefix) if e.kind != "directory"]
 
     def get_entry(self, name: str) -> Entry:
@@ -289,7 +300,7 @@ class Artifact:
 
     def diff(self, other: Artifact) -> ManifestDiff:
         """What changed from this version to `other`."""
-        return diff_manifests(self.manifest, other.manifest)
+        return diff_stored(self._logged(), other._logged())
 
     def _default_root(self) -> Path:
         return Path("artifacts") / f"{self._collection}-{self.version}"
@@ -364,21 +375,29 @@ class Artifact:
 
             log_draft(self._workspace or default_workspace(create=True), self)
             return
-        workspace, name = self._home(), self._version.name
-        wanted, actual = {check_alias(alias) for alias in self.aliases}, set(self._current_aliases())
-        tags = list(self.tags)
+        from .publishing import checked_json
 
-        def decide(state: Any) -> Sequence[Mapping[str, Any]]:
+        # Only what was changed on this handle is written: what others have changed meanwhile stays.
+        workspace, name, old = self._home(), self._version.name, self._version.state
+        metadata = checked_json(self.metadata, f"metadata of artifact {self.name!r}")
+        tags = {check_name(tag, "tag") for tag in _listed(self.tags, "tags")}
+        wanted = {check_alias(alias) for alias in _listed(self.aliases, "aliases")}
+        bound = set(self._bound_aliases)
+
+        def decide(state: ProjectState) -> Sequence[Op]:
             ops = decide_revision(
                 state,
                 name,
-                metadata=self.metadata,
-                description=self.description,
-                change_tags=lambda _: tags,
+                metadata=None if metadata == old.metadata else metadata,
+                description=None if self.description == old.description else self.description,
+                change_tags=None
+                if tags == set(old.tags)
+                else lambda now: (now | tags) - (set(old.tags) - tags),
             )
-            for alias in sorted(wanted - actual):
+            for alias in sorted(wanted - bound):
                 ops += decide_alias(state, name, alias)
-            for alias in sorted(actual - wanted - {"latest"}):
+            here = state.collections[name.collection].aliases_of(old.number)
+            for alias in sorted((bound - wanted - {"latest"}) & set(here)):
                 ops += decide_alias_removal(state, name.collection, alias)
             return ops
 
@@ -459,6 +478,12 @@ class Artifact:
         return f"<Artifact {self.qualified_name if self._version else self._collection + ' (draft)'}>"
 
 
+def _listed(labels: Sequence[str], what: str) -> Sequence[str]:
+    if isinstance(labels, str):
+        raise UsageError(f"{what} {labels!r}: expected a list such as [{labels!r}]")
+    return labels
+
+
 def _is_folder(item: Item) -> bool:
     return isinstance(item, Entry) and item.kind == "directory"
 
@@ -466,7 +491,10 @@ def _is_folder(item: Item) -> bool:
 def _identity(item: Item) -> str:
     """What to compare and to show for two items that want one path."""
     if isinstance(item, LocalFile):
-        found = Fingerprint.of(os.stat(item.source))
+        try:
+            found = Fingerprint.of(os.stat(item.source))
+        except OSError as error:
+            raise source_error(item.source, error) from error
         digest = digest_of_file(item.source, found)
         return f"blake3:{digest.hex()[:16]}" if digest else item.source
     if item.digest is not None:
