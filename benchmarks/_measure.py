@@ -26,8 +26,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 @contextmanager
 def bench_folder(name: str) -> Iterator[Path]:
-    """A folder on the disk to be measured (`--folder`, else the temporary folder), removed at the end only:
-    on ext4 without a journal, files made soon after as many were deleted cost up to ten times as much."""
+    """A folder on the disk to be measured (`--folder`, else the temporary folder), removed at the end only.
+
+    On ext4 without a journal, files made soon after as many were deleted cost up to ten times as much.
+    """
     given = sys.argv[sys.argv.index("--folder") + 1] if "--folder" in sys.argv else None
     folder = Path(tempfile.mkdtemp(prefix=f"lineart-bench-{name}-", dir=given))
     try:
@@ -36,11 +38,16 @@ def bench_folder(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def line(what: str, took_s: float, limit: str, limit_s: float, goal: float | None = None, note: str = "") -> None:
+def line(
+    what: str, took_s: float, limit: str, limit_s: float, goal: float | None = None, note: str = ""
+) -> None:
     """Print a figure, its limit measured in the same run, and their ratio beside the goal."""
     ratio = took_s / limit_s
     wanted = "" if goal is None else f"  (goal ≤ {goal:.1f}x{'' if ratio <= goal else '  MISSED'})"
-    print(f"{what:<44} {took_s:8.3f} s   {limit:<24} {limit_s:8.3f} s   {ratio:6.2f}x{wanted}  {note}".rstrip(), flush=True)
+    print(
+        f"{what:<44} {took_s:8.3f} s   {limit:<24} {limit_s:8.3f} s   {ratio:6.2f}x{wanted}  {note}".rstrip(),
+        flush=True,
+    )
 
 
 def absolute(what: str, took_s: float, goal_s: float | None = None, note: str = "") -> None:

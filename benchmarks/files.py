@@ -1,6 +1,6 @@
 """A large file, and many small ones: log, log again, change, restore; beside cp, walk + stat and BLAKE3.
 
-    python benchmarks/files.py [--folder DIR] [--mib 2048] [--files 20000]
+python benchmarks/files.py [--folder DIR] [--mib 2048] [--files 20000]
 """
 
 from __future__ import annotations
@@ -53,7 +53,14 @@ def large(folder: Path, run: Run, mib: int) -> None:
         stream.write(data[: len(data) // 2] + os.urandom(MIB) + data[len(data) // 2 :])
     del data
     inserted, artifact = log(run, source, "large")
-    line("1 MiB inserted in the middle", inserted, "first time", first, 1.0, f"{artifact.stored_bytes / MIB:.2f} MiB stored (goal ≤ 2)")
+    line(
+        "1 MiB inserted in the middle",
+        inserted,
+        "first time",
+        first,
+        1.0,
+        f"{artifact.stored_bytes / MIB:.2f} MiB stored (goal ≤ 2)",
+    )
     plain = copy(source, folder / "copy-3.bin", flush=False)
     took = seconds(lambda: artifact.download(folder / "restored"))
     line("restore", took, "cp", (plain + copy(source, folder / "copy-4.bin", flush=False)) / 2, 1.5)
@@ -74,7 +81,9 @@ def many(folder: Path, run: Run, count: int) -> None:
     before = copy(source, folder / "many-copy-1", flush=False)
     first, artifact = log(run, source, "many")
     after = copy(source, folder / "many-copy-2", flush=False)
-    print(f"\n{count} files of 1 to 16 KiB, {size / MIB:.0f} MiB; cp -r before and after: {before:.2f} s, {after:.2f} s")
+    print(
+        f"\n{count} files of 1 to 16 KiB, {size / MIB:.0f} MiB; cp -r before and after: {before:.2f} s, {after:.2f} s"
+    )
     line("first time", first, "cp -r", (before + after) / 2, 2.0)
     again, _ = log(run, source, "many")
     absolute("unchanged", again, 0.3)
@@ -83,7 +92,12 @@ def many(folder: Path, run: Run, count: int) -> None:
     for path in generator.sample(sorted(source.rglob("*.bin")), count // 100):
         changed_bytes += path.write_bytes(generator.randbytes(path.stat().st_size))
     changed, artifact = log(run, source, "many")
-    absolute("1 % changed", changed, 0.5, f"{artifact.stored_bytes / changed_bytes:.2f} x the changed bytes (goal ≤ 2)")
+    absolute(
+        "1 % changed",
+        changed,
+        0.5,
+        f"{artifact.stored_bytes / changed_bytes:.2f} x the changed bytes (goal ≤ 2)",
+    )
     took = seconds(lambda: artifact.download(folder / "many-restored"))
     plain = copy(source, folder / "many-copy-3", flush=False)
     line("restore", took, "cp -r", (plain + before) / 2, 2.0)
@@ -91,14 +105,18 @@ def many(folder: Path, run: Run, count: int) -> None:
     art = Path(sys.executable).with_name("art")
     one = [str(art), "cat", "many:latest/07/000107.bin"]
     subprocess.run(one, check=True, stdout=subprocess.DEVNULL)
-    took = sorted(seconds(lambda: subprocess.run(one, check=True, stdout=subprocess.DEVNULL)) for _ in range(5))[2]
+    took = sorted(
+        seconds(lambda: subprocess.run(one, check=True, stdout=subprocess.DEVNULL)) for _ in range(5)
+    )[2]
     absolute("one file of them, as a whole process", took, 0.15)
 
 
 def main() -> None:
     """Run both on a store in the folder that is measured."""
     with bench_folder("files") as folder:
-        os.environ.update(LINEART_STORE=str(folder / "store"), LINEART_CACHE=str(folder / "cache"), LINEART_PROJECT="bench")
+        os.environ.update(
+            LINEART_STORE=str(folder / "store"), LINEART_CACHE=str(folder / "cache"), LINEART_PROJECT="bench"
+        )
         with lineart.init() as run:
             large(folder, run, option("--mib", 2048))
             many(folder, run, option("--files", 20_000))

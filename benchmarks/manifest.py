@@ -65,20 +65,36 @@ def main() -> None:
         return
     count = int(sys.argv[sys.argv.index("--files") + 1]) if "--files" in sys.argv else 1_000_000
     with bench_folder("manifest") as folder:
-        os.environ.update(LINEART_STORE=str(folder / "store"), LINEART_CACHE=str(folder / "cache"), LINEART_PROJECT="bench")
+        os.environ.update(
+            LINEART_STORE=str(folder / "store"), LINEART_CACHE=str(folder / "cache"), LINEART_PROJECT="bench"
+        )
         source = folder / "files"
         making = seconds(lambda: make(source, count))
         print(f"{count} files of 32 bytes; peak memory goal < {GOAL_MIB} MiB")
         found = run_step("log", source)
         line("first time", found["s"], "making the files", making, note=f"{found['mib']:.0f} MiB")
         found = run_step("log", source)
-        line("again, unchanged", found["s"], "walk + stat", walk_and_stat(source), note=f"{found['mib']:.0f} MiB")
+        line(
+            "again, unchanged",
+            found["s"],
+            "walk + stat",
+            walk_and_stat(source),
+            note=f"{found['mib']:.0f} MiB",
+        )
         for index in range(0, count, count // 10):
             (source / f"{index // 1000:04}" / f"{index:07}.txt").write_bytes(b"changed")
         found = run_step("log", source)
-        absolute("ten files changed", found["s"], note=f"{found['mib']:.0f} MiB, {found['stored']:.0f} bytes stored")
+        absolute(
+            "ten files changed",
+            found["s"],
+            note=f"{found['mib']:.0f} MiB, {found['stored']:.0f} bytes stored",
+        )
         found = run_step("diff", source)
-        absolute(f"diff of the two versions ({found['changes']:.0f} changes)", found["s"], note=f"{found['mib']:.0f} MiB")
+        absolute(
+            f"diff of the two versions ({found['changes']:.0f} changes)",
+            found["s"],
+            note=f"{found['mib']:.0f} MiB",
+        )
         found = run_step("read", source)
         absolute("read one file", found["s"], note=f"{found['mib']:.0f} MiB")
 

@@ -126,27 +126,33 @@ class Committer(Generic[S]):
     def _commit(self, batch: Sequence[_Request[S]]) -> None:
         identity = uuid.uuid4().hex
         for attempt in range(_ATTEMPTS):
-            self._catch_up()
-            transaction, state, accepted = self._decide(batch, identity)
-            if not transaction.ops:
+            if self._try_commit(batch, identity):
                 break
-            try:
-                self._position = self._log.append(transaction)
-            except ConflictError:
-                time.sleep(random.uniform(0, min(_MAX_PAUSE_S, 0.001 * 2 ** min(attempt, 10))))
-                continue
-            self._state = state
-            for request, ops in accepted:
-                request.done, request.ops = True, ops
-            if self._position.seq % FOLDER_ENTRIES == FOLDER_ENTRIES - 1:
-                self._seal()
-            break
+            time.sleep(random.uniform(0, min(_MAX_PAUSE_S, 0.001 * 2 ** min(attempt, 10))))
         else:
             raise ConflictError(
                 f"{self._log.prefix}log: lost {_ATTEMPTS} races for the next number; try again"
             )
         for request in batch:
             request.done = True
+
+    def _try_commit(self, batch: Sequence[_Request[S]], identity: str) -> bool:
+        """Read, decide, create; False when somebody else has created that number first."""
+        with self._log.turn():
+            self._catch_up()
+            transaction, state, accepted = self._decide(batch, identity)
+            if not transaction.ops:
+                return True
+            try:
+                self._position = self._log.append(transaction)
+            except ConflictError:
+                return False
+        self._state = state
+        for request, ops in accepted:
+            request.done, request.ops = True, ops
+        if self._position.seq % FOLDER_ENTRIES == FOLDER_ENTRIES - 1:
+            self._seal()
+        return True
 
     def _decide(
         self, batch: Sequence[_Request[S]], identity: str

@@ -11,20 +11,24 @@ The laws of this module:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import zstandard
 
 from .backend import Backend
 from .errors import ConflictError, IntegrityError, NotFoundError
 from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
+from .turn import turn
 
 FOLDER_ENTRIES = 1000
 _SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 _PARALLEL_READS = 16
-_FEW = 3  # entries read one by one before the folder is listed
+_FEW = 3  # entries read one by one before the folder is listed: a listing is one request
+_FEW_LOCAL = 200  # listing a local folder costs as much as reading a hundred entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Log:
     def __init__(self, backend: Backend, prefix: str) -> None:
         self._backend = backend
         self.prefix = prefix
+        self._lock: Path | None = None
 
     def key(self, seq: int) -> str:
         """The key of transaction `seq`."""
@@ -64,7 +69,8 @@ class Log:
         An up-to-date reader pays one read of a key that does not exist yet.
         Raises: IntegrityError when a transaction does not follow from the one before it.
         """
-        for _ in range(_FEW):
+        is_local = self._backend.local_path(self.prefix + "x") is not None
+        for _ in range(_FEW_LOCAL if is_local else _FEW):
             try:
                 data = self._backend.read(self.key(position.seq + 1))
             except NotFoundError:
@@ -76,6 +82,18 @@ class Log:
             entry = self._entry(data, position)
             yield entry
             position = entry.position
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Meanwhile, other writers on this machine wait a little for their turn (see `turn`)."""
+        if self._backend.local_path(self.prefix + "x") is None:
+            yield
+            return
+        if self._lock is None:
+            name = chain_digest(self.prefix.encode())[:16]
+            self._lock = self._backend.staging() / f"turn~{name}"
+        with turn(self._lock):
+            yield
 
     def append(self, transaction: Transaction) -> Position:
         """Create the transaction under its number; the position after it.

@@ -11,6 +11,7 @@ from .statcache import Fingerprint
 
 ATTEMPTS = 5
 _PAUSE_S = 0.02
+_TICK_NS = 10_000_000
 
 
 def source_error(path: str, error: OSError) -> Error:
@@ -44,13 +45,40 @@ def open_source(path: str) -> tuple[int, Fingerprint]:
     return descriptor, Fingerprint.of(found)
 
 
-def read_small(path: str) -> tuple[bytes, Fingerprint]:
-    """All bytes of a small file, and what it was meanwhile. Raises: SourceChangedError, those of `open_source`."""
+def open_settled(path: str) -> tuple[int, Fingerprint]:
+    """`open_source`, once the file's times can show the next change. Raises: SourceChangedError, its errors.
+
+    Kernels before Linux 6.13 count file times in ticks of up to 10 ms: of two writes in one tick, the second, in the
+    middle of our reading, would go unseen.
+    """
+    descriptor, found = open_source(path)
+    try:
+        for _ in range(ATTEMPTS):
+            age_ns = time.time_ns() - found.ctime_ns
+            if not 0 <= age_ns < _TICK_NS:  # a clock that lies behind the file's is not this machine's
+                return descriptor, found
+            time.sleep((_TICK_NS - age_ns) / 1e9)
+            found = Fingerprint.of(os.fstat(descriptor))
+        raise changed_error(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_small(path: str, limit: int) -> tuple[bytes, Fingerprint]:
+    """All bytes of a file of at most `limit` bytes, and what it was meanwhile.
+
+    Raises: SourceChangedError, also for a file that has grown beyond `limit`; those of `open_source`.
+    """
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(_PAUSE_S * attempt)
-        descriptor, before = open_source(path)
+        descriptor, before = open_settled(path)
         try:
+            if before.size_bytes > limit:
+                raise SourceChangedError(
+                    f"file {path!r} has grown to {before.size_bytes} bytes since logging began; log again"
+                )
             data = os.read(descriptor, before.size_bytes + 1)
             after = Fingerprint.of(os.fstat(descriptor))
         except OSError as error:

@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -112,6 +113,7 @@ class Restorer:
         local = objects.backend.local_path("packs") is not None
         self._threads = _LOCAL_THREADS if local else _REMOTE_THREADS
         self._number = itertools.count()
+        self._began_ns = time.time_ns()
 
     def restore(self, targets: Sequence[FileTarget], root: str, *, modified_ns: int) -> int:
         """Make the files of `targets` below the existing folder `root`; returns how many had to be written.
@@ -171,7 +173,7 @@ class Restorer:
                     continue
                 self._progress(target.size_bytes)
         if right:
-            self._stat_cache.remember(right)
+            self._stat_cache.remember(right, seen_ns=self._began_ns)
         return wanted
 
     # Writing
@@ -203,7 +205,7 @@ class Restorer:
         for digest, at in places.items():
             if at.codec == Codec.CHUNKS:
                 written += self._restore_large(by_digest[digest], at, temporary, modified_ns, pool)
-        self._stat_cache.remember(written)
+        self._stat_cache.remember(written, seen_ns=self._began_ns)
 
     def _read_run(self, run: Run) -> Iterator[tuple[bytes, Buffer]]:
         payload = self._read_payload(run)

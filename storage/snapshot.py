@@ -36,7 +36,7 @@ from .digest import digest_of, short
 from .errors import Error, NotFoundError, StoreError
 from .objects import Objects
 from .pack import BuiltPack, PackLimits, PackWriter, pack_key
-from .reading import ATTEMPTS, changed_error, open_source, read_small, source_error
+from .reading import ATTEMPTS, changed_error, open_settled, read_small, source_error
 from .statcache import Fingerprint, StatCache
 
 _WINDOW_BYTES = 24 * 1024 * 1024
@@ -136,6 +136,7 @@ class Snapshot:
         self._meta = _PackSeries(self)
         self._results: list[StoredFile | None] = []
         self._remember: list[tuple[str, Fingerprint, bytes]] = []
+        self._began_ns = 0
 
     def __enter__(self) -> Snapshot:
         return self
@@ -155,6 +156,7 @@ class Snapshot:
         Raises: NotFoundError, UsageError, SourceChangedError about a file; StoreError, CommError.
         """
         self._results = [None] * len(paths)
+        self._began_ns = time.time_ns()  # of all files that are read from here on
         unread = self._use_stat_cache(paths)
         batch: list[tuple[int, str]] = []
         batch_bytes = 0
@@ -172,7 +174,7 @@ class Snapshot:
         self._stop_writer()
         self._check()
         if self._remember:
-            self._stat_cache.remember(self._remember)
+            self._stat_cache.remember(self._remember, seen_ns=self._began_ns)
             self._remember = []
         return [result for result in self._results if result is not None]
 
@@ -262,7 +264,7 @@ class Snapshot:
 
     def _add_large(self, index: int, path: str) -> None:
         for attempt in range(ATTEMPTS):
-            descriptor, before = open_source(path)
+            descriptor, before = open_settled(path)
             try:
                 if self._read_large(_LargeFile(index, path), descriptor, before):
                     return
@@ -334,7 +336,7 @@ class Snapshot:
     def _read_batch(self, task: _Task) -> list[Piece]:
         contents = []
         for _, path in task.small:
-            data, fingerprint = read_small(path)
+            data, fingerprint = read_small(path, self._chunker.maximum)
             contents.append(data)
             task.fingerprints.append(fingerprint)
         return self._encode(contents)
@@ -408,7 +410,7 @@ class Snapshot:
         self._results[index] = StoredFile(digest, fingerprint.size_bytes, bool(fingerprint.mode & 0o100))
         self._remember.append((path, fingerprint, digest))
         if len(self._remember) >= _LOOKUP_FILES:
-            self._stat_cache.remember(self._remember)
+            self._stat_cache.remember(self._remember, seen_ns=self._began_ns)
             self._remember = []
 
     # Packs

@@ -8,7 +8,6 @@ A file that is replaced by one with an older mtime (`cp -p`) has another inode o
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ CREATE TABLE IF NOT EXISTS files(
     inode INTEGER NOT NULL, device INTEGER NOT NULL, digest BLOB NOT NULL, seen_ns INTEGER NOT NULL) WITHOUT ROWID;
 """
 RACY_NS = 2_000_000_000
+_BEYOND = 1 << 63
 _BATCH = 500
 _Row = tuple[int, int, int, int, int, bytes, int]
 
@@ -99,12 +99,11 @@ class StatCache:
             rows.update((row[0], row[1:]) for row in found)
         return KnownFiles(rows)
 
-    def remember(self, files: Iterable[tuple[str, Fingerprint, bytes]]) -> None:
-        """Note the digests of files that were just read or written."""
-        now = time.time_ns()
+    def remember(self, files: Iterable[tuple[str, Fingerprint, bytes]], *, seen_ns: int) -> None:
+        """Note the digests of files that were read or written at `seen_ns` (since the epoch) or later."""
         with self._database.transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO files VALUES(?, ?, ?, ?, ?, ?, ?, ?)", _rows(files, now)
+                "INSERT OR REPLACE INTO files VALUES(?, ?, ?, ?, ?, ?, ?, ?)", _rows(files, seen_ns)
             )
 
     def close(self) -> None:
@@ -113,7 +112,10 @@ class StatCache:
 
 
 def _rows(
-    files: Iterable[tuple[str, Fingerprint, bytes]], now: int
+    files: Iterable[tuple[str, Fingerprint, bytes]], seen_ns: int
 ) -> Iterator[tuple[bytes, int, int, int, int, int, bytes, int]]:
     for path, f, digest in files:
-        yield os.fsencode(path), f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.device, digest, now
+        facts = (f.size_bytes, f.mtime_ns, f.ctime_ns, f.inode, f.device)
+        # What SQLite's integers cannot hold (a time after 2262, an inode of 64 bits) is read every time.
+        if all(-_BEYOND <= fact < _BEYOND for fact in facts):
+            yield os.fsencode(path), *facts, digest, seen_ns

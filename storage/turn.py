@@ -1,0 +1,74 @@
+"""Taking turns on one machine: sixteen racing writers waste fifteen flushes a commit, sixteen in a queue none.
+
+Only a courtesy: who does not get the turn in time goes on without it, and conditional create decides. So a stopped
+process, a file system without locks, or another machine cannot hold anybody up for long. The system releases
+the lock of a process that dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+PATIENCE_S = 0.5
+
+
+@contextlib.contextmanager
+def turn(lock: Path) -> Iterator[bool]:
+    """Hold the advisory lock of the file `lock` meanwhile, if it can be had within `PATIENCE_S`; whether it is held."""
+    descriptor = _acquire(lock)
+    try:
+        yield descriptor >= 0
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)  # releases the lock
+
+
+def _acquire(lock: Path) -> int:
+    """The descriptor that holds the lock, -1 if there is no having it."""
+    try:
+        import fcntl
+    except ImportError:  # not POSIX
+        return -1
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return -1  # a read-only store: the commit itself will say so
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor
+    except BlockingIOError:
+        return _Waiter(descriptor).wait()
+    except OSError:  # no locks on this file system
+        os.close(descriptor)
+        return -1
+
+
+class _Waiter:
+    """Waits for the lock in a thread, since flock(2) has no timeout and polling by sixteen takes a whole core."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._decided = threading.Lock()  # taken by the first of: the lock is had, patience is at an end
+        self._ended = threading.Event()
+        threading.Thread(target=self._block, name="lineart-turn", daemon=True).start()
+
+    def wait(self) -> int:
+        self._ended.wait(PATIENCE_S)
+        impatient = self._decided.acquire(blocking=False)  # then the thread closes what it gets
+        return -1 if impatient else self._descriptor
+
+    def _block(self) -> None:
+        import fcntl
+
+        held = False
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            held = self._decided.acquire(blocking=False)
+        finally:
+            if not held:
+                os.close(self._descriptor)
+            self._ended.set()
