@@ -44,6 +44,7 @@ _WINDOWS = 3
 _BATCH_FILES = 64
 _BATCH_BYTES = 4 * 1024 * 1024
 _QUEUED = 8
+_SEALED_AHEAD = 8  # packs that wait for a slow store, on the machine's disk
 _STALE_S = 24 * 3600
 _LOOKUP_FILES = 8192
 
@@ -125,6 +126,7 @@ class Snapshot:
         self._pool = ThreadPoolExecutor(2, "lineart-hash")
         self._sealer = ThreadPoolExecutor(2, "lineart-seal")
         self._sealing: list[Future[bytes]] = []
+        self._staged: list[Path] = []
         self._tasks: queue.Queue[_Task | None] = queue.Queue(_QUEUED)
         self._windows: queue.Queue[bytearray | None] = queue.Queue()
         for _ in range(_WINDOWS):
@@ -149,6 +151,9 @@ class Snapshot:
         self._sealer.shutdown(cancel_futures=kind is not None)
         self._data.discard()
         self._meta.discard()
+        for path in self._staged:  # there is one only after a failure, and it may be what fills the disk
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def add_files(self, paths: Sequence[str]) -> list[StoredFile]:
         """Store the regular files at the absolute `paths`; those that the stat cache knows are not read.
@@ -423,7 +428,10 @@ class Snapshot:
             raise self.disk_error(error) from error
 
     def seal(self, built: BuiltPack) -> None:
-        """Give a finished pack to the backend, in the background."""
+        """Give a finished pack to the backend, in the background. Raises: what an earlier one has met."""
+        self._staged.append(built.path)
+        if len(self._sealing) >= _SEALED_AHEAD:
+            self._sealing[-_SEALED_AHEAD].result()
         self._sealing.append(self._sealer.submit(self._seal, built))
 
     def _seal(self, built: BuiltPack) -> bytes:

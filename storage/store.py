@@ -15,6 +15,7 @@ from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError,
 from .local import LocalBackend
 from .locations import Locations
 from .log import Log
+from .memory import MemoryBackend
 from .objects import Objects
 from .pack import PackLimits
 from .probe import probe_conditional_create
@@ -86,7 +87,7 @@ def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
-    """The backend for a folder's path or a URL; a remote one retries what may pass.
+    """The backend for a folder's path or a URL.
 
     Raises: UsageError for a scheme that nothing serves; StoreError when its package is missing.
     """
@@ -99,7 +100,13 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
         raise UsageError(f"store {url!r}: expected a folder or a URL such as s3://bucket/prefix")
     from .remote import FsspecBackend
 
-    return RetryingBackend(FsspecBackend(url, storage_options))
+    return FsspecBackend(url, storage_options)
+
+
+def patient(backend: Backend) -> Backend:
+    """`backend` with retries if it is remote. Not for the first contact: a wrong address should be told at once."""
+    is_local = isinstance(backend, (LocalBackend, MemoryBackend, RetryingBackend))
+    return backend if is_local else RetryingBackend(backend)
 
 
 class Store:
@@ -128,7 +135,7 @@ class Store:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
             ) from error
-        return cls(backend, StoreSettings.decode(data, backend.url), cache)
+        return cls(patient(backend), StoreSettings.decode(data, backend.url), cache)
 
     @classmethod
     def create(
@@ -162,7 +169,7 @@ class Store:
             backend.create(SETTINGS_KEY, settings.encode())
         except ConflictError:
             return cls.on(backend, cache=cache)  # another process was first
-        return cls(backend, settings, cache)
+        return cls(patient(backend), settings, cache)
 
     @property
     def url(self) -> str:

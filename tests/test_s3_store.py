@@ -1,0 +1,130 @@
+"""The main job on a store in a bucket: the same commands, the same guarantees, a real S3-speaking server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lineart
+import s3server
+from lineart.storage import Store, UsageError
+from lineart.storage.counting import CountingBackend
+from lineart.storage.store import open_backend
+from lineart.tracking import Workspace, find_settings
+
+ART = str(Path(sys.executable).with_name("art"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[s3server.S3Server]:
+    with s3server.moto() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket that the environment names, as on a team's machine: credentials through the standard chain."""
+    url = s3server.new_bucket(server) + "/team/store"
+    for name, value in {
+        "LINEART_STORE": url,
+        "LINEART_PROJECT": "digits",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server.endpoint,
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return url
+
+
+def art(*arguments: str, code: int = 0) -> str:
+    done = subprocess.run([ART, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr + done.stdout
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_bucket_without_store_is_refused_with_the_command_that_makes_one(bucket: str) -> None:
+    with pytest.raises(lineart.Error, match="art init"):
+        lineart.init()
+
+
+def test_main_job_in_a_bucket_from_shell_and_python(bucket: str, tmp_path: Path) -> None:
+    art("init", bucket, "--no-config")
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(300):
+        (data / f"{number:03}.txt").write_text(f"row {number}\n" * 50)
+    (data / "large.bin").write_bytes(os.urandom(9 << 20))
+    art("put", str(data), "-n", "rows", "-t", "dataset")
+    with lineart.init(job_type="train") as run:
+        rows = run.use_artifact("rows:latest", role="train")
+        with rows.open("large.bin") as stream:
+            stream.seek(5 << 20)
+            assert stream.read(1000) == (data / "large.bin").read_bytes()[5 << 20 :][:1000]
+        run.log_artifact(
+            data / "007.txt", name="model", type="model", aliases=["production"], derived_from=[rows]
+        )
+    art("get", "rows:v0", "--root", "copy")
+    subprocess.run(["diff", "-r", str(data), "copy"], check=True)
+    assert "rows:v0" in art("lineage", "model:production")
+    assert json.loads(art("ls", "--json"))
+    assert "ok" in art("verify", "--all")
+    (data / "007.txt").write_text("changed")
+    art("put", str(data), "-n", "rows", "-t", "dataset")
+    assert "007.txt" in art("diff", "rows:v0", "rows:v1")
+    assert art("cat", "rows:v0/007.txt") == "row 7\n" * 50
+
+
+def test_reader_with_empty_cache_fetches_one_file_without_the_rest(bucket: str, tmp_path: Path) -> None:
+    art("init", bucket, "--no-config")
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(400):
+        (data / f"{number:03}.bin").write_bytes(os.urandom(2000))
+    art("put", str(data), "-n", "rows", "-t", "dataset")
+    counting = CountingBackend(open_backend(bucket))
+    store = Store.on(counting, cache=tmp_path / "empty-cache")
+    workspace = Workspace(store, Workspace.open(find_settings()).project_name)
+    wanted = (data / "123.bin").read_bytes()
+    with workspace.version("rows:latest").open("123.bin") as stream:
+        assert stream.read() == wanted
+    assert counting.bytes["read"] < 300_000, "the trailers and one object, not the 800 kB of data"
+
+
+def test_racing_processes_on_a_bucket_get_distinct_gap_free_versions(bucket: str, tmp_path: Path) -> None:
+    art("init", bucket, "--no-config")
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import lineart, sys\n"
+        "with lineart.init() as run:\n"
+        "    for n in range(3):\n"
+        "        a = lineart.Artifact('model', 'model')\n"
+        "        with a.new_file('w.txt') as f: f.write(f'{sys.argv[1]} {n}')\n"
+        "        print(run.log_artifact(a).version, flush=True)\n"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, str(script), str(n)], stdout=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    numbers = sorted(
+        int(line[1:]) for worker in workers for line in worker.communicate(timeout=120)[0].split()
+    )
+    assert numbers == list(range(12))
+
+
+def test_unreachable_store_is_one_line_that_shows_no_secret(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(lineart.Error) as caught:
+        lineart.Api()
+    assert "\n" not in str(caught.value)
+    assert "testing" not in str(caught.value)
+    assert not isinstance(caught.value, UsageError)
