@@ -7,7 +7,7 @@ May import: artifacts, storage. Start with `facts` (transactions → rows, pure)
 from __future__ import annotations
 
 from .catalog import Catalog
-from .graph import Direction, LineageGraph
+from .graph import Direction, LineageGraph, nearest_first
 from .questions import Impact, VersionDiff, Why, diff_versions, impact, whereis, why
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Why",
     "diff_versions",
     "impact",
+    "nearest_first",
     "whereis",
     "why",
 ]

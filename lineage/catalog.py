@@ -36,6 +36,7 @@ class Catalog:
         self.store = store
         self.projects = sorted(set(projects), key=str)
         self._connection = duckdb.connect(":memory:", config={"threads": os.cpu_count() or 1})
+        self._connection.execute("SET TimeZone = 'UTC'")  # what now() and TIMESTAMPTZ are compared with
         self._connection.execute(base_tables())
         self._positions: dict[ProjectName, Position] = {}
         for project in self.projects:
@@ -61,7 +62,9 @@ class Catalog:
             relation: duckdb.DuckDBPyRelation | None = self._connection.sql(query, params=parameters)
             if relation is None:  # no statement at all
                 return self._connection.sql("SELECT 'ok' AS result")
-            return relation.materialize()  # now: what fails while it runs fails here, and a refresh changes no answer
+            return (
+                relation.materialize()
+            )  # now: what fails while it runs fails here, and a refresh changes no answer
         except duckdb.Error as error:
             raise UsageError(f"sql: {' '.join(str(error).split())}") from error
 
@@ -87,7 +90,9 @@ class Catalog:
         try:
             self._export(target)
         except duckdb.Error as error:
-            raise UsageError(f"export to {target}: {' '.join(str(error).split())}; choose another place") from error
+            raise UsageError(
+                f"export to {target}: {' '.join(str(error).split())}; choose another place"
+            ) from error
 
     def _export(self, target: Path) -> None:
         if target.suffix == ".duckdb":

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .catalog import Catalog
+from .schema import LOG_TIME
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -255,7 +256,7 @@ class LineageGraph:
             record["version_id"]: record
             for record in self._catalog.records(
                 "SELECT version_id, project, collection, version, type, digest, aliases, tags, size_bytes, file_count,"
-                " deleted, created_at::VARCHAR AS created_at FROM versions"
+                f" deleted, {LOG_TIME.format('created_at')} AS created_at FROM versions"
                 " WHERE version_id IN (SELECT unnest(?::VARCHAR[]))",
                 [versions],
             )
@@ -267,7 +268,7 @@ class LineageGraph:
         found = {
             record["run_id"]: record
             for record in self._catalog.records(
-                "SELECT run_id, run, name, job_type, state, created_at::VARCHAR AS created_at FROM runs"
+                f"SELECT run_id, run, name, job_type, state, {LOG_TIME.format('created_at')} AS created_at FROM runs"
                 " WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
                 [sorted({part.run_id for part in parts})],
             )
@@ -286,6 +287,18 @@ class LineageGraph:
                 part=part.number if split else None,
                 created_at=record.get("created_at") or "",
             )
+
+
+def nearest_first(graph: nx.MultiDiGraph[str], start: str, *, upstream: bool) -> list[str]:
+    """The nodes that lead to `start` (or that it leads to) by distance, those of one distance by creation time."""
+    import networkx as nx
+
+    layers = nx.bfs_layers(graph.reverse(copy=False) if upstream else graph, [start])
+    return [
+        node
+        for layer in list(layers)[1:]
+        for node in sorted(layer, key=lambda node: (graph.nodes[node]["created_at"], node))
+    ]
 
 
 def part_key(part: Part) -> str:

@@ -14,7 +14,8 @@ from ..artifacts.version import Version
 from ..storage.digest import parse_hex
 from ..storage.store import Store
 from .catalog import Catalog
-from .graph import LineageGraph
+from .graph import LineageGraph, nearest_first
+from .schema import LOG_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
     """The run, None if the catalog does not have it."""
     found = catalog.records(
         "SELECT run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
-        " capture::VARCHAR AS capture, user_name, host, created_at::VARCHAR AS created_at, error"
+        f" capture::VARCHAR AS capture, user_name, host, {LOG_TIME.format('created_at')} AS created_at, error"
         " FROM runs WHERE run_id = ?",
         [run_id],
     )
@@ -115,10 +116,8 @@ def why(catalog: Catalog, version_id: str) -> Why:
 
 def impact(catalog: Catalog, version_id: str) -> Impact:
     """What would be touched if this version were bad."""
-    import networkx as nx
-
     graph = LineageGraph(catalog).build(version_id, direction="downstream")
-    order = [node for _, nodes in nx.bfs_successors(graph, version_id) for node in nodes]
+    order = nearest_first(graph, version_id, upstream=False)
     versions = [
         {"id": node, **graph.nodes[node]} for node in order if graph.nodes[node]["kind"] == "artifact"
     ]

@@ -10,8 +10,10 @@ import contextlib
 import copy
 import io
 import os
+import shutil
 import tempfile
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -31,7 +33,7 @@ from ..artifacts.references import References
 from ..artifacts.state import ProjectState
 from ..artifacts.stored_diff import diff_stored
 from ..artifacts.version import Version
-from ..lineage import LineageGraph
+from ..lineage import LineageGraph, nearest_first
 from ..storage.errors import ArtifactFinalizedError, ArtifactNotLoggedError, UsageError
 from ..storage.reading import source_error
 from ..storage.restore import digest_of_file
@@ -87,7 +89,7 @@ class Artifact:
         self._version: Version | None = None
         self._bound_aliases: Sequence[str] = ()  # as the log said when this handle was made
         self._workspace: Workspace | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None  # of what `new_file` wrote; goes with the draft
 
     @classmethod
     def of(cls, workspace: Workspace, version: Version) -> Artifact:
@@ -100,7 +102,7 @@ class Artifact:
         """Become the handle of `version`: what the log says replaces what the draft said."""
         self._draft, self._version, self._workspace = None, version, workspace
         if self._folder is not None:
-            self._folder.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
         self.description = version.state.description
         self.metadata = copy.deepcopy(dict(version.state.metadata))  # the state must not change with it
@@ -168,10 +170,11 @@ class Artifact:
         if name in draft and "x" in mode:
             raise UsageError(f"path {name!r} is in the artifact already; open it with mode 'w' to replace it")
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="lineart-draft-")
+            self._folder = Path(tempfile.mkdtemp(prefix="lineart-draft-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         check_path(name)
         # A name of its own: an error while writing must not touch what stands under `name` already.
-        target = Path(self._folder.name, uuid.uuid4().hex)
+        target = self._folder / uuid.uuid4().hex
         binary = "b" in mode
         with target.open("wb" if binary else "w", encoding=None if binary else encoding or "utf-8") as stream:
             yield stream
@@ -444,15 +447,8 @@ class Artifact:
         return self._related("downstream", depth)
 
     def _related(self, direction: Literal["upstream", "downstream"], depth: int | None) -> list[Artifact]:
-        import networkx as nx
-
-        graph, start = self.lineage(direction, depth), self.qualified_name
-        reverse = direction == "upstream"
-        order = [
-            node
-            for _, nodes in nx.bfs_successors(graph.reverse() if reverse else graph, start)
-            for node in nodes
-        ]
+        graph = self.lineage(direction, depth)
+        order = nearest_first(graph, self.qualified_name, upstream=direction == "upstream")
         workspace = self._home()
         return [
             Artifact.of(workspace, workspace.version(node, deleted_too=True))

@@ -67,15 +67,19 @@ def find_settings(
                 return _resolved(key, str(values[key]), path), str(path)
         return None, "default"
 
+    def rank(origin: str) -> int:
+        places = ["argument", "environment", *(str(path) for path, _ in files), "default"]
+        return places.index("environment" if origin.startswith("LINEART_") else origin)
+
     store_url, store_from = pick("store", store)
-    project_name = pick("project", project)[0] or DEFAULT_PROJECT
-    entity_name = pick("entity", entity)[0]
+    project_name, project_from = pick("project", project)
+    project_name = project_name or DEFAULT_PROJECT
+    entity_name, entity_from = pick("entity", entity)
     if "/" in project_name:
         parsed = ProjectName.parse(project_name, ProjectName(DEFAULT_ENTITY, DEFAULT_PROJECT))
         project_name = parsed.project
-        places = ["argument", "LINEART_PROJECT", "LINEART_ENTITY", *(str(path) for path, _ in files), "default"]
-        if places.index(project_from) <= max(places.index(entity_from), 2 * (entity_from == "LINEART_ENTITY")):
-            entity_name = parsed.entity  # an entity chosen nearer than the project stays
+        if rank(project_from) <= rank(entity_from):  # an entity that was chosen nearer by stays
+            entity_name = parsed.entity
     cache = pick("cache", None)[0]
     cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
     options: Mapping[str, Any] = next(

@@ -38,8 +38,11 @@ def _shown(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"_float"} and value["_float"] in ("nan", "inf", "-inf"):
             return float(value["_float"])
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return [_shown(item) for item in value]
+        items = {key: _shown(item) for key, item in value.items()}
+        return items if any(items[key] is not value[key] for key in value) else value
+    if isinstance(value, list):
+        shown = [_shown(item) for item in value]
+        return shown if any(a is not b for a, b in zip(shown, value, strict=True)) else value
     return value
 
 
