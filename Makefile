@@ -20,7 +20,8 @@ demo: $(VENV)/demo.stamp ## dataset, training, evaluation, promotion: `art demo`
 test: $(VENV)/dev.stamp ## tests and doctests, without the slow ones
 	@$(BIN)/pytest -m "not slow"
 
-check: $(VENV)/dev.stamp ## all that CI runs: format, lint, types, layers, docs, every test
+check: export LINEART_TEST_MINISTACK := $(abspath $(VENV))/ministack/bin/ministack
+check: $(VENV)/dev.stamp $(VENV)/ministack.stamp ## all that CI runs: format, lint, types, layers, docs, every test
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted; run "$(BIN)/ruff format ."' >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -38,6 +39,7 @@ docs: $(VENV)/dev.stamp ## write docs/cli.md anew from the commands
 lock: $(VENV)/made.stamp ## write requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest releases
 	@$(PIP) install uv
 	@$(COMPILE) --extra s3 --extra demo --group dev --output-file requirements/dev.lock
+	@$(BIN)/uv pip compile requirements/ministack.in $(wordlist 5,99,$(COMPILE)) --output-file requirements/ministack.lock
 	@$(COMPILE) --extra demo --group build --constraints requirements/dev.lock --output-file requirements/demo.lock
 
 clean: ## remove .venv, caches and what builds left behind
@@ -52,6 +54,13 @@ $(VENV)/made.stamp:
 	  touch $@; exit 0; \
 	done; \
 	echo 'No usable Python: 3.11 or newer with venv and ensurepip is needed (on Debian and Ubuntu: "apt-get install python3 python3-venv"); or name one: "make PYTHON=/path/to/python3"' >&2; exit 1
+
+# The second S3 server of the tests pins a botocore that s3fs does not take, so it lives in an environment of its own.
+$(VENV)/ministack.stamp: requirements/ministack.lock $(VENV)/made.stamp
+	@$(BIN)/python -m venv --clear $(VENV)/ministack
+	@$(VENV)/ministack/bin/pip --quiet --quiet --disable-pip-version-check --no-input install \
+	  --require-hashes --requirement $<
+	@touch $@
 
 $(VENV)/%.stamp: requirements/%.lock pyproject.toml $(VENV)/made.stamp
 	@echo 'installing $< into $(VENV)' >&2
