@@ -1,0 +1,255 @@
+"""`art demo`: the main job from a folder of files to a promoted model, on real data, in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..artifacts.decisions import decide_alias
+from ..lineage import LineageGraph
+from ..lineage.render import render_dot, render_picture, render_tree
+from ..storage.errors import UsageError
+from ..tracking import Api, Artifact, Workspace, find_settings, init
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PROJECT = "digits"
+_TEST_EVERY = 5  # every fifth image is for testing
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+def demo(folder: Path | None) -> None:
+    """Run the main job on real data: dataset, training, evaluation, promotion, lineage.
+
+    Writes scikit-learn's handwritten digits as files, trains two models on them, promotes the better one, and draws
+    where it came from. Everything lies in FOLDER (default: a new ./lineart-demo), which can be removed afterwards.
+
+    \b
+    Example:
+      art demo
+    """
+    start = time.perf_counter()
+    place = _new_folder(folder)
+    story = Story(place)
+    story.dataset()
+    story.model("first-try", images=150, strength=0.5)
+    story.model("all-images", images=None, strength=0.05)
+    story.unchanged()
+    story.one_file_changed()
+    story.lineage()
+    _say(f"\nDone in {time.perf_counter() - start:.1f} s. Look around:\n")
+    for command in (
+        f"cd {os.path.relpath(place)}",
+        "art ls",
+        "art log classifier",
+        "art why classifier:production",
+        "art lineage classifier:production --dot | dot -Tsvg > lineage.svg",
+        "art impact digits:v0",
+        'art sql "select name, job_type, summary from runs"',
+    ):
+        _say(f"  {command}")
+
+
+@dataclass(slots=True)
+class Story:
+    """The steps, in one folder with a store of its own."""
+
+    place: Path
+
+    def __post_init__(self) -> None:
+        (self.place / "lineart.toml").write_text(f'store = "store"\nproject = "{PROJECT}"\n', encoding="utf-8")
+
+    @property
+    def store(self) -> str:
+        """Where the demo's store is."""
+        return str(self.place / "store")
+
+    def workspace(self) -> Workspace:
+        """The store, opened anew."""
+        return Workspace.open(find_settings(store=self.store, project=PROJECT))
+
+    def dataset(self) -> None:
+        """The digits as one image file each."""
+        _step("1", "a real dataset, as files")
+        count = write_digits(self.place / "images")
+        _say(f"   {count} images of handwritten digits (8x8) in {os.path.relpath(self.place / 'images')}/")
+        with self._run("prepare") as run:
+            dataset = Artifact("digits", "dataset", description="handwritten digits, one PGM file each")
+            dataset.add_dir(self.place / "images")
+            took = _timed(lambda: run.log_artifact(dataset))
+        _say(f"   logged {dataset.name}: {dataset.file_count} files, {dataset.stored_bytes:,} bytes stored, {took:.2f} s")
+
+    def model(self, name: str, *, images: int | None, strength: float) -> None:
+        """Train on what the store gives back, evaluate, and promote if it beats what is in production."""
+        number = {"first-try": "2", "all-images": "3"}[name]
+        _step(number, f"train, evaluate, promote: {name}")
+        with self._run("train", name, {"images": images, "C": strength}) as run:
+            dataset = run.use_artifact("digits:latest", role="train")
+            pixels, labels = read_digits(Path(dataset.download(self.place / "from-store")) / "train")
+            weights = train(pixels[:images], labels[:images], strength)
+            made = Artifact("classifier", "model", metadata={"images": len(labels[:images]), "C": strength})
+            with made.new_file("weights.json") as file:
+                json.dump(weights, file)
+            run.log_artifact(made, derived_from=[dataset])
+        with self._run("evaluate", f"check-{name}") as run:
+            model = run.use_artifact(made, role="candidate")
+            run.use_artifact(dataset, role="test")
+            with model.open("weights.json") as file:
+                accuracy = score(json.load(file), *read_digits(self.place / "from-store" / "test"))
+            run.log({"accuracy": accuracy})
+            report = Artifact("report", "evaluation", metadata={"accuracy": accuracy, "model": model.name})
+            with report.new_file("report.json") as file:
+                json.dump({"model": model.qualified_name, "accuracy": accuracy}, file)
+            run.log_artifact(report, derived_from=[model, dataset])
+        _say(f"   {made.name} from {dataset.name}: accuracy {accuracy:.3f} on images it has not seen")
+        self._promote(made, accuracy)
+
+    def _promote(self, candidate: Artifact, accuracy: float) -> None:
+        api = Api(self.store)
+        incumbent = None
+        if api.artifact_exists(f"{PROJECT}/classifier:production"):
+            incumbent = api.artifact(f"{PROJECT}/classifier:production").version
+            scores = {r.metadata["model"]: r.metadata["accuracy"] for r in api.artifacts("evaluation", f"{PROJECT}/report")}
+            if scores[f"classifier:{incumbent}"] >= accuracy:
+                _say(f"   production stays at {incumbent}: it is as good")
+                return
+        workspace = self.workspace()
+        name = workspace.parse(candidate.qualified_name)
+        expected = None if incumbent is None else int(incumbent[1:])
+        workspace.project().commit(
+            lambda state: decide_alias(state, name, "production", expect=expected, expect_set=True)
+        )
+        latest = api.artifact(f"{PROJECT}/classifier:latest").version
+        _say(f"   production: {incumbent or 'nothing'} -> {candidate.version}   (latest: {latest})")
+
+    def unchanged(self) -> None:
+        """The same folder again."""
+        _step("4", "log the same folder again")
+        dataset, took = self._log_images()
+        _say(f"   still {dataset.name}: no new version, {dataset.stored_bytes} bytes stored, {took:.2f} s")
+
+    def one_file_changed(self) -> None:
+        """One image of the folder edited."""
+        _step("5", "change one file, log again")
+        image = next((self.place / "images" / "train" / "3").iterdir())
+        image.write_bytes(image.read_bytes()[:-1] + b"\x07")
+        before = Api(self.store).artifact(f"{PROJECT}/digits:latest")
+        dataset, took = self._log_images()
+        changed = before.diff(dataset)
+        _say(
+            f"   {dataset.name}: {len(changed.changes)} of {dataset.file_count} files differs; stored"
+            f" {changed.changed_bytes} bytes of data and {dataset.stored_bytes - changed.changed_bytes:,} of manifest, {took:.2f} s"
+        )
+
+    def _log_images(self) -> tuple[Artifact, float]:
+        with self._run("prepare") as run:
+            dataset = Artifact("digits", "dataset")
+            dataset.add_dir(self.place / "images")
+            took = _timed(lambda: run.log_artifact(dataset))
+        return dataset, took
+
+    def lineage(self) -> None:
+        """Where production came from, printed and drawn."""
+        _step("6", "where does production come from?")
+        workspace = self.workspace()
+        name = workspace.version("classifier:production").name
+        graph = LineageGraph(workspace.catalog()).build(str(name))
+        color = os.isatty(1) and "NO_COLOR" not in os.environ
+        _say("")
+        _say(render_tree(graph, color=color, width=shutil.get_terminal_size().columns))
+        (self.place / "lineage.dot").write_text(render_dot(graph), encoding="utf-8")
+        picture = self.place / "lineage.svg"
+        try:
+            picture.write_bytes(render_picture(graph, "svg"))
+            _say(f"   drawn in {os.path.relpath(picture)}")
+        except UsageError as error:
+            _say(f"   {os.path.relpath(self.place / 'lineage.dot')} is written; no picture: {error}")
+
+    def _run(self, job_type: str, name: str | None = None, config: dict[str, Any] | None = None) -> Any:
+        return init(project=PROJECT, store=self.store, job_type=job_type, name=name, config=config)
+
+
+def write_digits(folder: Path) -> int:
+    """Write scikit-learn's digits as ``train|test/<digit>/<number>.pgm``; how many. Raises: UsageError without scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UsageError('the demo needs scikit-learn: pip install "lineart[demo]"') from error
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        part = "test" if number % _TEST_EVERY == 0 else "train"
+        path = folder / part / str(label) / f"{number:04}.pgm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # PGM: the plainest image file there is; 8x8 grey values from 0 to 16.
+        path.write_bytes(b"P5 8 8 16\n" + pixels.astype("uint8").tobytes())
+    return len(digits.target)
+
+
+def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (images x 64, 0 to 1) and labels of the files that `write_digits` made, in the order of their numbers."""
+    import numpy as np
+
+    paths = sorted(folder.glob("*/*.pgm"), key=lambda path: path.name)
+    pixels = [np.frombuffer(path.read_bytes()[-64:], dtype="uint8") for path in paths]
+    return np.stack(pixels) / 16.0, np.array([int(path.parent.name) for path in paths])
+
+
+def train(pixels: np.ndarray, labels: np.ndarray, strength: float) -> dict[str, Any]:
+    """Multinomial logistic regression; its weights as lists, so that no pickle is needed to load it."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=strength, max_iter=500).fit(pixels, labels)
+    return {
+        "classes": fitted.classes_.tolist(),
+        "weights": fitted.coef_.tolist(),
+        "bias": fitted.intercept_.tolist(),
+    }
+
+
+def score(weights: dict[str, Any], pixels: np.ndarray, labels: np.ndarray) -> float:
+    """The share of images that the weights name right."""
+    import numpy as np
+
+    values = pixels @ np.array(weights["weights"]).T + np.array(weights["bias"])
+    return float(np.mean(np.array(weights["classes"])[values.argmax(axis=1)] == labels))
+
+
+def _new_folder(folder: Path | None) -> Path:
+    if folder is not None:
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"folder {str(folder)!r} is not empty; name a new one")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    number = 1
+    while True:
+        candidate = Path("lineart-demo" if number == 1 else f"lineart-demo-{number}")
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            number += 1
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _step(number: str, title: str) -> None:
+    _say("")
+    click.secho(f"{number}. {title}", bold=True)
+
+
+def _say(text: str) -> None:
+    click.echo(text)

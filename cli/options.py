@@ -1,0 +1,84 @@
+"""The options that commands share, and the store that they choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .completion import complete_projects
+
+if TYPE_CHECKING:
+    from ..tracking.settings import Settings
+    from ..tracking.workspace import Workspace
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_CHOSEN_BY = {"argument": "--store", "default": "nobody: the default"}
+
+
+def _kept(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Remember a choice for this call; the one that stands nearest to the end wins."""
+    if value is not None:
+        ctx.meta[f"lineart.{parameter.name}"] = value
+
+
+def common_options(command: _F) -> _F:
+    """Add ``-p``, ``--store`` and ``--debug``, before or after the command's name."""
+    project = click.option(
+        "-p",
+        "--project",
+        metavar="[ENTITY/]PROJECT",
+        expose_value=False,
+        callback=_kept,
+        shell_complete=complete_projects,
+        help="The project that names without one mean.",
+    )
+    store = click.option(
+        "--store",
+        metavar="URL",
+        expose_value=False,
+        callback=_kept,
+        help="The store: a folder, or a URL such as s3://bucket/prefix.",
+    )
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+    return project(store(debug(command)))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, with the keys named above.")
+
+
+def given(ctx: click.Context, name: str) -> str | None:
+    """The value of a common option, None when it was not given."""
+    value: str | None = ctx.meta.get(f"lineart.{name}")
+    return value
+
+
+def chosen_by(settings: Settings) -> str:
+    """What chose the store, in words."""
+    return _CHOSEN_BY.get(settings.store_from, settings.store_from)
+
+
+def find_given_settings(ctx: click.Context) -> Settings:
+    """The settings that options, environment and files say. Raises: UsageError, InvalidNameError."""
+    from ..tracking.settings import find_settings
+
+    return find_settings(store=given(ctx, "store"), project=given(ctx, "project"))
+
+
+def open_workspace(*, create: bool = False) -> Workspace:
+    """The store and project in use, closed when the command ends. With `create` a local store is made when missing.
+
+    Raises: NotFoundError that says who chose the store; UsageError, FormatError, StoreError, CommError.
+    """
+    from ..storage.errors import NotFoundError
+    from ..tracking.workspace import Workspace
+
+    ctx = click.get_current_context()
+    settings = find_given_settings(ctx)
+    try:
+        workspace = Workspace.open(settings, create=create)
+    except NotFoundError as error:
+        raise NotFoundError(f"{error} (chosen by: {chosen_by(settings)})") from error
+    ctx.call_on_close(workspace.close)
+    return workspace

@@ -1,0 +1,305 @@
+"""`art impact`, `art why` and `art whereis`: questions about one version, or one file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .completion import complete_names
+from .options import common_options, json_option, open_workspace
+from .output import (
+    Cell,
+    age,
+    aliases_cell,
+    counted,
+    name_cell,
+    printable,
+    say,
+    say_facts,
+    say_json,
+    say_json_list,
+    say_table,
+    value_text,
+    when,
+)
+from .showing import input_words
+
+if TYPE_CHECKING:
+    from ..artifacts.version import Version
+    from ..lineage import Impact, Why
+    from ..lineage.questions import RunFacts
+    from ..tracking.workspace import Workspace
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_names)
+@json_option
+@common_options
+def impact(name: str, as_json: bool) -> None:
+    """List what would be touched if a version were bad.
+
+    All that was made from it, directly or not, in any project, nearest first; and the aliases by which people get
+    something that is touched.
+
+    With --json: name, versions (a list of name, type, aliases, deleted, created_at), runs (a list of run, name,
+    job_type, state), aliases (NAME:ALIAS).
+
+    \b
+    art impact images:v2
+    art impact images:v2 --json | jq -r '.aliases[]'
+    """
+    from ..lineage import impact as find_impact
+
+    workspace = open_workspace()
+    version = workspace.version(name, deleted_too=True)
+    catalog = workspace.catalog()
+    try:
+        found = find_impact(catalog, str(version.name))
+    finally:
+        catalog.close()
+    if as_json:
+        say_json(_impact_record(found))
+    else:
+        _say_impact(found, version)
+
+
+def _impact_record(found: Impact) -> dict[str, Any]:
+    return {
+        "name": found.version_id,
+        "versions": [
+            {
+                "name": version["id"],
+                "type": version["type"],
+                "aliases": list(version["aliases"]),
+                "deleted": version["deleted"],
+                "created_at": version["created_at"],
+            }
+            for version in found.versions
+        ],
+        "runs": _runs(found),
+        "aliases": found.aliases,
+    }
+
+
+def _runs(found: Impact) -> list[dict[str, Any]]:
+    """The runs; one whose outputs have different inputs is several nodes of the graph and one run here."""
+    runs: dict[str, dict[str, Any]] = {}
+    for run in found.runs:
+        run_id = run["id"].removeprefix("run:").partition("#")[0]
+        runs[run_id] = {key: run[key] for key in ("job_type", "state")} | {
+            "run": run_id,
+            "name": run["label"],
+        }
+    return [{key: run[key] for key in ("run", "name", "job_type", "state")} for run in runs.values()]
+
+
+def _say_impact(found: Impact, version: Version) -> None:
+    home = f"{version.project}/"
+    runs = _runs(found)
+    title = click.style(version.name.short, fg="cyan", bold=True)
+    if not runs:
+        say(f"{title} was used by no run; nothing was made from it")
+    else:
+        made = counted(len(found.versions), "version")
+        say(f"{title} was used, directly or not, by {counted(len(runs), 'run')}; {made} came of it")
+    if found.aliases:
+        say(f"people get it as {click.style(', '.join(found.aliases), fg='green')}")
+    if found.versions:
+        say()
+        say_table(
+            "VERSION TYPE ALIASES AGE>",
+            (
+                [
+                    Cell(v["id"].removeprefix(home), fg=None if v["deleted"] else "cyan", dim=v["deleted"]),
+                    v["type"],
+                    Cell("deleted", fg="red") if v["deleted"] else aliases_cell(v["aliases"]),
+                    age(v["created_at"]) if v["created_at"] else "-",
+                ]
+                for v in found.versions
+            ),
+        )
+    if runs:
+        say()
+        say_table(
+            "RUN NAME JOB STATE",
+            (
+                [
+                    r["run"].removeprefix(home),
+                    printable(r["name"]),
+                    printable(r["job_type"] or "-"),
+                    r["state"],
+                ]
+                for r in runs
+            ),
+        )
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_names)
+@json_option
+@common_options
+def why(name: str, as_json: bool) -> None:
+    """Tell which data, code and config made a version.
+
+    With --json: name, logged_by, exact, inputs (a list of name, role), reproduced_by (runs), and run (run, name,
+    job_type, state, config, summary, capture, user, host, created_at, error; null when it was logged outside of one).
+
+    \b
+    art why classifier:production
+    art why classifier:v3 --json | jq .run.config
+    """
+    from ..lineage import why as find_reasons
+
+    workspace = open_workspace()
+    version = workspace.version(name, deleted_too=True)
+    catalog = workspace.catalog()
+    try:
+        found = find_reasons(catalog, str(version.name))
+    finally:
+        catalog.close()
+    if as_json:
+        say_json(_why_record(found))
+    else:
+        _say_why(found, version)
+
+
+def _why_record(found: Why) -> dict[str, Any]:
+    run = found.run
+    return {
+        "name": found.version_id,
+        "logged_by": found.logged_by,
+        "exact": found.exact,
+        "inputs": [{"name": source, "role": role} for source, role in found.inputs],
+        "reproduced_by": found.reproduced_by,
+        "run": run
+        and {
+            "run": run.run_id,
+            "name": run.name,
+            "job_type": run.job_type,
+            "state": run.state,
+            "config": dict(run.config),
+            "summary": dict(run.summary),
+            "capture": dict(run.capture),
+            "user": run.user,
+            "host": run.host,
+            "created_at": run.created_at,
+            "error": run.error,
+        },
+    }
+
+
+def _say_why(found: Why, version: Version) -> None:
+    title = click.style(version.name.short, fg="cyan", bold=True)
+    run = found.run
+    if run is None:
+        say(f"{title} was logged outside of a run by {found.logged_by}; nothing is known of its inputs")
+        return
+    job = f"{printable(run.job_type)}, " if run.job_type else ""
+    name = click.style(printable(run.name), fg="yellow")
+    say(f"{title} was made by the run {name} ({job}{run.state}), {run.run_id.rpartition('/')[2]}")
+    facts: list[tuple[str, str | Cell]] = [("when", f"{when(run.created_at)} by {found.logged_by}")]
+    for source, role in found.inputs:
+        facts.append(
+            ("input", Cell(input_words({"name": source, "role": role}, str(version.project)), fg="cyan"))
+        )
+    if not found.inputs:
+        facts.append(("input", "none recorded"))
+    elif not found.exact:
+        facts.append(("input", Cell("(not declared for it: all that the run had used before)", dim=True)))
+    facts += [("config", f"{printable(key)} = {value_text(value)}") for key, value in run.config.items()]
+    facts += [("result", f"{printable(key)} = {value_text(value)}") for key, value in run.summary.items()]
+    facts += _code_facts(run)
+    facts += [("made again by", run_id.removeprefix(f"{version.project}/")) for run_id in found.reproduced_by]
+    say_facts(facts, indent="  ")
+
+
+def _code_facts(run: RunFacts) -> list[tuple[str, str | Cell]]:
+    capture = run.capture
+    facts: list[tuple[str, str | Cell]] = []
+    git = capture.get("git") or {}
+    if git.get("commit"):
+        changed = ", with uncommitted changes" if git.get("dirty") else ""
+        remote = f" of {git['remote']}" if git.get("remote") else ""
+        facts.append(("code", printable(f"{git['commit'][:12]} ({git.get('branch')}){remote}{changed}")))
+    if capture.get("command"):
+        facts.append(("command", printable(" ".join(map(str, capture["command"])))))
+    if capture.get("folder"):
+        facts.append(("folder", printable(str(capture["folder"]))))
+    if capture.get("python"):
+        facts.append(
+            ("python", printable(f"{capture['python']}, {capture.get('platform')}, on {capture.get('host')}"))
+        )
+    if run.error:
+        facts.append(("error", Cell(printable(run.error.strip().splitlines()[-1]), fg="red")))
+    return facts
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("-A", "--all-projects", is_flag=True, help="Search every project in the store.")
+@json_option
+@common_options
+def whereis(file: str, all_projects: bool, as_json: bool) -> int:
+    """Find the versions that contain a file on disk.
+
+    The file is found by its content, whatever its name was. The exit status is 1 when no version contains it.
+
+    With --json: name, path, aliases.
+
+    \b
+    art whereis model.bin
+    art whereis labels.csv --all-projects
+    """
+    from ..lineage import whereis as find_versions
+    from ..storage.errors import UsageError
+    from ..storage.restore import digest_of_file
+    from ..storage.statcache import Fingerprint
+
+    workspace = open_workspace()
+    digest = digest_of_file(file, Fingerprint.of(os.stat(file)))
+    if digest is None:
+        raise UsageError(f"file {file!r}: is not a regular file")
+    projects = workspace.project_names() if all_projects else [workspace.project_name]
+    versions = [version for project in projects for version in live_versions(workspace, project)]
+    found = [
+        {"name": str(version.name), "path": path, "aliases": _aliases(workspace, version)}
+        for version, paths in find_versions(workspace.store, versions, digest.hex())
+        for path in paths
+    ]
+    if as_json:
+        say_json_list(found)
+    elif found:
+        home = "" if all_projects else f"{workspace.project_name}/"
+        say_table(
+            "VERSION ALIASES PATH",
+            (
+                [
+                    name_cell(str(f["name"]).removeprefix(home)),
+                    aliases_cell(f["aliases"]),
+                    printable(str(f["path"])),
+                ]
+                for f in found
+            ),
+        )
+    else:
+        where = (
+            "this store"
+            if all_projects
+            else f"{workspace.project_name} (--all-projects searches the others, too)"
+        )
+        click.echo(f"art: {file} (blake3 {digest.hex()[:12]}) is in no version of {where}", err=True)
+    return 0 if found else 1
+
+
+def live_versions(workspace: Workspace, project: Any) -> list[Version]:
+    """The live versions of a project, newest first in each collection."""
+    names = sorted(workspace.project(project).state().collections)
+    return [version for name in names for version in reversed(workspace.versions(name, project))]
+
+
+def _aliases(workspace: Workspace, version: Version) -> list[str]:
+    from .records import collection_of
+
+    return list(collection_of(workspace, version).aliases_of(version.state.number))

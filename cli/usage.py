@@ -1,0 +1,123 @@
+"""`art du`: what takes up space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import common_options, find_given_settings, json_option, open_workspace
+from .output import Cell, counted, name_cell, say, say_facts, say_json, say_table, size_cell, size_words
+
+if TYPE_CHECKING:
+    from ..artifacts.names import ProjectName
+    from ..artifacts.version import Version
+    from ..tracking.workspace import Workspace
+
+
+@click.command()
+@click.option("-A", "--all-projects", is_flag=True, help="The artifacts of every project in the store.")
+@click.option("-b", "--bytes", "exact", is_flag=True, help="Sizes in bytes.")
+@json_option
+@common_options
+@click.pass_context
+def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> None:
+    """Measure what takes up space.
+
+    LOGICAL is what the live versions would take up as plain folders. STORED is the size of the packs that they
+    need; what versions or artifacts share counts once in the totals, so the column may add up to more. Packs that no
+    live version needs are what deleted versions and interrupted work have left.
+
+    With --json: artifacts (a list of name, type, versions, logical_bytes, stored_bytes), logical_bytes,
+    stored_bytes (of those artifacts together), store_bytes, unneeded_bytes (both of all projects), packs, cache_bytes.
+
+    \b
+    art du
+    art du --all-projects --bytes | sort -k5 -n
+    """
+    from .setup import folder_bytes, pack_sizes
+
+    workspace = open_workspace()
+    sizes = pack_sizes(workspace.store)
+    shown = workspace.project_names() if all_projects else [workspace.project_name]
+    needed: set[str] = set()
+    mine: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    for project in sorted({*workspace.project_names(), *shown}, key=str):
+        found, packs = _measure(workspace, project, sizes)
+        needed |= packs
+        if project in shown:
+            mine |= packs
+            rows += found
+    facts: dict[str, Any] = {
+        "artifacts": rows,
+        "logical_bytes": sum(row["logical_bytes"] for row in rows),
+        "stored_bytes": sum(sizes.get(pack, 0) for pack in mine),
+        "store_bytes": sum(sizes.values()),
+        "unneeded_bytes": sum(size for pack, size in sizes.items() if pack not in needed),
+        "packs": len(sizes),
+        "cache_bytes": folder_bytes(find_given_settings(ctx).cache),
+    }
+    if as_json:
+        say_json(facts)
+    else:
+        _say_usage(facts, f"{workspace.project_name}/", exact=exact, all_projects=all_projects)
+
+
+def _measure(
+    workspace: Workspace, project: ProjectName, sizes: Mapping[str, int]
+) -> tuple[list[dict[str, Any]], set[str]]:
+    """A row for each artifact of a project, and the packs that all of them need."""
+    rows, together = [], set()
+    collections = workspace.project(project).state().collections
+    for name in sorted(collections):
+        versions = workspace.versions(name, project)
+        packs = {pack.hex() for version in versions for pack in version.packs}
+        together |= packs
+        rows.append(
+            {
+                "name": f"{project}/{name}",
+                "type": collections[name].type,
+                "versions": len(versions),
+                "logical_bytes": sum(map(_logical, versions)),
+                "stored_bytes": sum(sizes.get(pack, 0) for pack in packs),
+            }
+        )
+    return rows, together
+
+
+def _logical(version: Version) -> int:
+    """Bytes of the version's files; those of references lie elsewhere."""
+    if not version.state.reference_count:
+        return version.state.size_bytes
+    return sum(entry.size_bytes or 0 for entry in version.manifest.values() if entry.digest is not None)
+
+
+def _say_usage(facts: dict[str, Any], home: str, *, exact: bool, all_projects: bool) -> None:
+    size = str if exact else size_cell
+    rows: list[list[str | Cell]] = [
+        [
+            name_cell(row["name"] if all_projects else row["name"].removeprefix(home)),
+            row["type"],
+            str(row["versions"]),
+            size(row["logical_bytes"]),
+            size(row["stored_bytes"]),
+        ]
+        for row in sorted(facts["artifacts"], key=lambda row: -row["logical_bytes"])
+    ]
+    if rows:
+        say_table("NAME TYPE VERSIONS> LOGICAL> STORED>", rows)
+        say()
+    logical, stored = facts["logical_bytes"], facts["stored_bytes"]
+    words = str if exact else size_words
+    times = f", {logical / stored:.1f} times less" if stored and logical > 1.05 * stored else ""
+    where = "all projects" if all_projects else home.rstrip("/")
+    lines: list[tuple[str, str | Cell]] = [
+        (where, f"{words(logical)} logical, {words(stored)} stored{times}"),
+        ("whole store", f"{words(facts['store_bytes'])} in {counted(facts['packs'], 'pack')}"),
+    ]
+    if facts["unneeded_bytes"]:
+        lines.append(("no longer needed", words(facts["unneeded_bytes"])))
+    lines.append(("cache here", words(facts["cache_bytes"])))
+    say_facts(lines)
