@@ -67,7 +67,9 @@ class Story:
     place: Path
 
     def __post_init__(self) -> None:
-        (self.place / "lineart.toml").write_text(f'store = "store"\nproject = "{PROJECT}"\n', encoding="utf-8")
+        (self.place / "lineart.toml").write_text(
+            f'store = "store"\nproject = "{PROJECT}"\n', encoding="utf-8"
+        )
 
     @property
     def store(self) -> str:
@@ -87,12 +89,12 @@ class Story:
             dataset = Artifact("digits", "dataset", description="handwritten digits, one PGM file each")
             dataset.add_dir(self.place / "images")
             took = _timed(lambda: run.log_artifact(dataset))
-        _say(f"   logged {dataset.name}: {dataset.file_count} files, {dataset.stored_bytes:,} bytes stored, {took:.2f} s")
+        stored = f"{dataset.stored_bytes:,} bytes stored"
+        _say(f"   logged {dataset.name}: {dataset.file_count} files, {stored}, {took:.2f} s")
 
     def model(self, name: str, *, images: int | None, strength: float) -> None:
         """Train on what the store gives back, evaluate, and promote if it beats what is in production."""
-        number = {"first-try": "2", "all-images": "3"}[name]
-        _step(number, f"train, evaluate, promote: {name}")
+        _step({"first-try": "2", "all-images": "3"}[name], f"train, evaluate, promote: {name}")
         with self._run("train", name, {"images": images, "C": strength}) as run:
             dataset = run.use_artifact("digits:latest", role="train")
             pixels, labels = read_digits(Path(dataset.download(self.place / "from-store")) / "train")
@@ -119,7 +121,8 @@ class Story:
         incumbent = None
         if api.artifact_exists(f"{PROJECT}/classifier:production"):
             incumbent = api.artifact(f"{PROJECT}/classifier:production").version
-            scores = {r.metadata["model"]: r.metadata["accuracy"] for r in api.artifacts("evaluation", f"{PROJECT}/report")}
+            reports = api.artifacts("evaluation", f"{PROJECT}/report")
+            scores = {report.metadata["model"]: report.metadata["accuracy"] for report in reports}
             if scores[f"classifier:{incumbent}"] >= accuracy:
                 _say(f"   production stays at {incumbent}: it is as good")
                 return
@@ -146,9 +149,10 @@ class Story:
         before = Api(self.store).artifact(f"{PROJECT}/digits:latest")
         dataset, took = self._log_images()
         changed = before.diff(dataset)
+        manifest_bytes = dataset.stored_bytes - changed.changed_bytes
         _say(
             f"   {dataset.name}: {len(changed.changes)} of {dataset.file_count} files differs; stored"
-            f" {changed.changed_bytes} bytes of data and {dataset.stored_bytes - changed.changed_bytes:,} of manifest, {took:.2f} s"
+            f" {changed.changed_bytes} bytes of data and {manifest_bytes:,} of manifest, {took:.2f} s"
         )
 
     def _log_images(self) -> tuple[Artifact, float]:
@@ -180,7 +184,10 @@ class Story:
 
 
 def write_digits(folder: Path) -> int:
-    """Write scikit-learn's digits as ``train|test/<digit>/<number>.pgm``; how many. Raises: UsageError without scikit-learn."""
+    """Write scikit-learn's digits as ``train|test/<digit>/<number>.pgm``; how many.
+
+    Raises: UsageError when scikit-learn is not installed.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
