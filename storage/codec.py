@@ -83,6 +83,22 @@ def decode(codec: int, payload: Buffer, raw_bytes: int) -> Buffer:
     return data
 
 
+def compress_whole(data: Buffer) -> bytes:
+    """A zstd frame with a checksum: for what no digest covers (segments, checkpoints)."""
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(data)
+
+
+def decompress_whole(frame: Buffer, limit_bytes: int) -> bytes:
+    """The bytes of a frame. Raises: IntegrityError when it is damaged or promises more than `limit_bytes`."""
+    try:
+        size_bytes = zstandard.get_frame_parameters(frame).content_size  # huge when it is not in the frame
+        if size_bytes > limit_bytes:
+            raise IntegrityError(f"zstd frame of {size_bytes} bytes: expected at most {limit_bytes}")
+        return zstandard.ZstdDecompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise IntegrityError(f"zstd frame of {len(frame)} bytes: {error}") from error
+
+
 def encode_chunk_list(pieces: Sequence[tuple[bytes, int]]) -> bytes:
     """The payload of a `chunks` object: (digest, length in bytes) of each piece in order, and a checksum."""
     body = b"".join(_PIECE.pack(digest, length) for digest, length in pieces)

@@ -15,14 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from .errors import ConflictError, Error
+from .errors import ConflictError, Error, UsageError
 from .log import FOLDER_ENTRIES, Log, Position
-from .transaction import Op, Transaction
+from .transaction import Op, Transaction, canonical_json
 
 S = TypeVar("S")
 _ATTEMPTS = 1000  # each lost race means that somebody else has won it
 _SHARED = 256  # callers whose ops go into one transaction
 _MAX_PAUSE_S = 0.05
+_LOOK_AGAIN_S = 0.05  # if the thread that should have woken us was interrupted
 
 
 class Fold(Protocol[S]):
@@ -33,12 +34,13 @@ class Fold(Protocol[S]):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # two callers with the same wish are still two
 class _Request(Generic[S]):
     decide: Callable[[S], Sequence[Op]]
     done: bool = False
     ops: Sequence[Op] = ()
     error: Exception | None = field(default=None)
+    woken: threading.Event = field(default_factory=threading.Event)
 
 
 class Committer(Generic[S]):
@@ -60,8 +62,14 @@ class Committer(Generic[S]):
     ) -> None:
         self._log = log
         self._fold = fold
-        self._state = state
-        self._position = position
+        self._head = (
+            state,
+            position,
+        )  # one value: an interrupt or a fork must not find one without the other
+        self._sent: tuple[str, list[tuple[_Request[S], Sequence[Op]]]] = (
+            "",
+            [],
+        )  # the last try: its id, its callers
         self._actor = dict(actor)
         self._now = now
         self._on_sealed = on_sealed
@@ -81,14 +89,17 @@ class Committer(Generic[S]):
     @property
     def position(self) -> Position:
         """How far the state is folded."""
-        return self._position
+        return self._head[1]
 
     def refresh(self) -> S:
         """The state of now: everything that was committed before this call is in it."""
         self._after_fork()
-        with self._commit_lock:
-            self._catch_up()
-            return self._state
+        try:
+            with self._commit_lock:
+                self._catch_up()
+                return self._head[0]
+        finally:
+            self._wake(())
 
     def commit(self, decide: Callable[[S], Sequence[Op]]) -> Sequence[Op]:
         """Append the ops that `decide` returns for the newest state; returns them once they are committed.
@@ -100,28 +111,64 @@ class Committer(Generic[S]):
         request = _Request(decide)
         with self._waiting_lock:
             self._waiting.append(request)
-        with self._commit_lock:
-            if not request.done:
-                with self._waiting_lock:
-                    batch, self._waiting = self._waiting[:_SHARED], self._waiting[_SHARED:]
-                if request not in batch:
-                    batch.append(request)
-                    with self._waiting_lock:
-                        self._waiting.remove(request)
+        while not request.done:
+            # Who is served must not queue for the lock behind the next commit, so nobody blocks on it.
+            if self._commit_lock.acquire(blocking=False):
+                batch: list[_Request[S]] = []
                 try:
-                    self._commit(batch)
-                except Exception as error:  # the store failed: every caller of the batch has to know
-                    for member in batch:
-                        if not member.done:
-                            member.done, member.error = True, error
+                    batch = self._take_up(request)
+                    self._commit_for(batch)
+                finally:
+                    self._commit_lock.release()
+                    self._wake(batch)
+            else:
+                request.woken.wait(_LOOK_AGAIN_S)
+                request.woken.clear()
         if request.error is not None:
             raise request.error
         return request.ops
 
+    def _take_up(self, request: _Request[S]) -> list[_Request[S]]:
+        """The callers whose ops go into the next transaction: those that wait, and `request` in any case."""
+        if request.done:
+            return []
+        with self._waiting_lock:
+            batch, self._waiting = self._waiting[:_SHARED], self._waiting[_SHARED:]
+            if request not in batch:
+                batch.append(request)
+            if request in self._waiting:  # not if an interrupted thread had taken it up
+                self._waiting.remove(request)
+        return batch
+
+    def _commit_for(self, batch: Sequence[_Request[S]]) -> None:
+        try:
+            if batch:
+                self._commit(batch)
+        except Exception as error:  # the store failed: every caller of the batch has to know
+            for member in batch:
+                if not member.done:
+                    member.done, member.error = True, error
+
+    def _wake(self, served: Sequence[_Request[S]]) -> None:
+        """After the lock was released: those that are served, and one who takes the lock next."""
+        for request in served:
+            request.woken.set()
+        with self._waiting_lock:
+            following = self._waiting[:1]
+        for request in following:
+            request.woken.set()
+
     def _catch_up(self) -> None:
-        for entry in self._log.read_after(self._position):
-            self._state = self._fold.apply(self._state, entry.transaction)
-            self._position = entry.position
+        for entry in self._log.read_after(self._head[1]):
+            state = self._fold.apply(self._head[0], entry.transaction)
+            if entry.transaction.id == self._sent[0]:  # ours, by a thread that was interrupted
+                self._settle()
+            self._head = (state, entry.position)
+
+    def _settle(self) -> None:
+        """The last try is in the log: tell its callers."""
+        for request, ops in self._sent[1]:
+            request.done, request.ops = True, ops
 
     def _commit(self, batch: Sequence[_Request[S]]) -> None:
         identity = uuid.uuid4().hex
@@ -143,14 +190,14 @@ class Committer(Generic[S]):
             transaction, state, accepted = self._decide(batch, identity)
             if not transaction.ops:
                 return True
+            self._sent = (identity, accepted)
             try:
-                self._position = self._log.append(transaction)
+                position = self._log.append(transaction)
             except ConflictError:
                 return False
-        self._state = state
-        for request, ops in accepted:
-            request.done, request.ops = True, ops
-        if self._position.seq % FOLDER_ENTRIES == FOLDER_ENTRIES - 1:
+        self._settle()
+        self._head = (state, position)
+        if position.seq % FOLDER_ENTRIES == FOLDER_ENTRIES - 1:
             self._seal()
         return True
 
@@ -158,19 +205,20 @@ class Committer(Generic[S]):
         self, batch: Sequence[_Request[S]], identity: str
     ) -> tuple[Transaction, S, list[tuple[_Request[S], Sequence[Op]]]]:
         """Ask each caller in turn, each on the state that the ones before it leave."""
-        state, all_ops, time_now = self._state, list[Op](), self._now()
+        (state, position), all_ops, time_now = self._head, list[Op](), self._now()
         accepted: list[tuple[_Request[S], Sequence[Op]]] = []
 
         def transaction(ops: Sequence[Op]) -> Transaction:
-            return Transaction(
-                self._position.seq + 1, identity, time_now, self._actor, self._position.digest, ops
-            )
+            return Transaction(position.seq + 1, identity, time_now, self._actor, position.digest, ops)
 
         for request in batch:
+            if request.done:
+                continue
             request.error = None
             try:
                 ops = list(request.decide(state))
                 if ops:
+                    _check_json(ops)
                     state = self._fold.apply(state, transaction(ops))
             except Exception as error:  # of this caller alone; raised in its thread
                 request.error = error
@@ -182,7 +230,18 @@ class Committer(Generic[S]):
     def _seal(self) -> None:
         """Segment and checkpoint are advisory: the commit stands whether they can be written or not."""
         try:
-            self._log.seal(self._position.seq // FOLDER_ENTRIES)
-            self._on_sealed(self._state, self._position)
+            state, position = self._head
+            self._log.seal(position.seq // FOLDER_ENTRIES)
+            self._on_sealed(state, position)
         except Error:
             return  # the next client that fills a folder writes the next one
+
+
+def _check_json(ops: Sequence[Op]) -> None:
+    """Refuse what cannot be written while it is one caller's error, not that of all who share the transaction."""
+    try:
+        canonical_json(ops)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{ops[0].get('op')}: {error}; expected JSON values (text, numbers, lists, dictionaries)"
+        ) from error

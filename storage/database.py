@@ -11,12 +11,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import StoreError
 
 _ATTEMPTS = 20
+_PATIENCE_S = 60  # SQLite waits as long for a lock, in each attempt
 
 
 class Database:
@@ -43,6 +45,19 @@ class Database:
         self._local.held = (os.getpid(), connection)
         return connection
 
+    def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """The rows of a query; one that turns out to be damaged is made anew. Raises: StoreError."""
+        try:
+            return self.connection().execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise self._unusable(error) from error
+            self._discard()
+        try:
+            return self.connection().execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing of what is written inside. Raises: StoreError when the cache's disk refuses."""
@@ -57,6 +72,8 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
+            if _is_damage(error):
+                self._discard()
             raise self._unusable(error) from error
 
     def close(self) -> None:
@@ -67,6 +84,11 @@ class Database:
             if held[0] == os.getpid():
                 held[1].close()
 
+    def _discard(self) -> None:
+        self.close()
+        with self._lock:
+            self._remove()
+
     def _unusable(self, error: Exception) -> StoreError:
         return StoreError(
             f"cache {self._path}: {error}; set LINEART_CACHE to a folder that can be written, or remove the file"
@@ -74,12 +96,13 @@ class Database:
 
     def _open_patiently(self) -> sqlite3.Connection:
         """Open, and once make anew what is damaged; a lock held by another process is neither."""
+        give_up_s = time.monotonic() + _PATIENCE_S
         for attempt in range(_ATTEMPTS):
             try:
                 return self._open()
             except sqlite3.OperationalError:
                 # Switching a fresh file to WAL does not wait for locks; sixteen processes that start at once do meet.
-                if attempt + 1 == _ATTEMPTS:
+                if attempt + 1 == _ATTEMPTS or time.monotonic() > give_up_s:
                     raise
                 time.sleep(0.01 * (attempt + 1))
             except sqlite3.DatabaseError:
@@ -110,3 +133,8 @@ class Database:
     def _remove(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is malformed or no database; what a disk or a lock refuses is an OperationalError."""
+    return type(error) is sqlite3.DatabaseError

@@ -41,11 +41,10 @@ class Locations:
 
     def find(self, digests: Iterable[bytes]) -> dict[bytes, Location]:
         """The locations that are known; unknown digests are absent."""
-        connection = self._database.connection()
         wanted, found = list(digests), {}
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
-            rows = connection.execute(
+            rows = self._database.query(
                 "SELECT o.digest, p.digest, o.offset, o.stored_bytes, o.raw_bytes, o.codec"
                 " FROM objects o JOIN packs p ON p.id = o.pack"
                 f" WHERE o.digest IN ({','.join('?' * len(batch))})",
@@ -57,11 +56,10 @@ class Locations:
 
     def known_packs(self, packs: Iterable[bytes]) -> set[bytes]:
         """Those of `packs` whose objects are in the cache."""
-        connection = self._database.connection()
         return {
             pack
             for pack in set(packs)
-            if connection.execute("SELECT 1 FROM packs WHERE digest = ?", (pack,)).fetchone()
+            if self._database.query("SELECT 1 FROM packs WHERE digest = ?", (pack,))
         }
 
     def add(self, pack: bytes, size_bytes: int, objects: Sequence[PackedObject]) -> None:

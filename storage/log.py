@@ -12,20 +12,22 @@ The laws of this module:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-import zstandard
-
 from .backend import Backend
+from .codec import compress_whole, decompress_whole
 from .errors import ConflictError, IntegrityError, NotFoundError
 from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
 from .turn import turn
 
 FOLDER_ENTRIES = 1000
 _SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+_FOLDER = re.compile(r"[0-9]{6,}\Z")  # not what a backup program may put there
 _PARALLEL_READS = 16
 _FEW = 3  # entries read one by one before the folder is listed: a listing is one request
 _FEW_LOCAL = 200  # listing a local folder costs as much as reading a hundred entries
@@ -113,9 +115,8 @@ class Log:
     def seal(self, folder: int) -> None:
         """Write segment `folder`, all of whose transactions exist. Safe to repeat, and by several at once."""
         data = b"".join(self._listed(folder * FOLDER_ENTRIES))
-        frame = zstandard.ZstdCompressor(level=3).compress(data)
         try:
-            self._backend.create(self.segment_key(folder), frame)
+            self._backend.create(self.segment_key(folder), compress_whole(data))
         except ConflictError:
             return  # sealed by another client, from the same bytes
 
@@ -131,7 +132,8 @@ class Log:
 
     def _bulk(self, first: int) -> Iterator[bytes]:
         """The bytes of the transactions from number `first` on, folder by folder, from segments if there are some."""
-        last_folder = max((int(name) for name in self._backend.folders(f"{self.prefix}log/")), default=-1)
+        names = [name for name in self._backend.folders(f"{self.prefix}log/") if _FOLDER.match(name)]
+        last_folder = max(map(int, names), default=-1)
         while (folder := first // FOLDER_ENTRIES) <= last_folder:
             entries = self._segment(folder) if folder < last_folder else None
             if entries is not None:
@@ -144,16 +146,15 @@ class Log:
                 return
 
     def _segment(self, folder: int) -> list[bytes] | None:
+        """The entries of a sealed folder; None when no segment says the same as they do: it is advisory."""
         try:
             frame = self._backend.read(self.segment_key(folder))
-        except NotFoundError:
+            last = self._backend.read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
+            lines = decompress_whole(frame, _SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
+        except (NotFoundError, IntegrityError):
             return None
-        try:
-            data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=_SEGMENT_LIMIT_BYTES)
-        except zstandard.ZstdError:
-            return None  # advisory: the entries themselves are there
-        lines = data.splitlines(keepends=True)
-        return lines if len(lines) == FOLDER_ENTRIES else None
+        # Who has the last entry has, by the chain, all before it.
+        return lines if len(lines) == FOLDER_ENTRIES and lines[-1] == last and _is_chain(lines) else None
 
     def _listed(self, first: int) -> Iterator[bytes]:
         """The transactions from `first` to the end of its folder or to the first hole."""
@@ -169,3 +170,11 @@ class Log:
             return
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             yield from pool.map(self._backend.read, wanted)
+
+
+def _is_chain(lines: Sequence[bytes]) -> bool:
+    """Whether each stored transaction names the digest of the one before it."""
+    return all(
+        f'"prev":"{chain_digest(before)}"'.encode() in after
+        for before, after in pairwise(lines)
+    )

@@ -34,6 +34,7 @@ from .statcache import Fingerprint, StatCache
 
 TEMPORARY_PREFIX = ".lineart-partial-"
 _RUN_BYTES = 4 * 1024 * 1024
+_RUN_RAW_BYTES = 8 * 1024 * 1024  # up to 32 runs are in memory, and logs shrink to a hundredth
 _GAP_BYTES = 64 * 1024  # reading what lies between is cheaper than a second request
 _WRITE_BYTES = 1024 * 1024
 _LOCAL_THREADS = 2
@@ -75,21 +76,28 @@ class Run:
 
 
 def plan_runs(items: Iterable[tuple[bytes, Location]]) -> Iterator[Run]:
-    """Group objects, in the order given, into runs of neighbours in one pack of at most 4 MiB (or one object).
+    """Group objects, in the order given, into runs of neighbours in one pack.
+
+    A run has at most 4 MiB in the pack and 8 MiB in memory, or one object.
 
     >>> at = [(bytes([n]) * 32, Location(b"p", 8 + 10 * n, 10, 10, 0)) for n in range(3)]
     >>> [(run.start, run.length_bytes) for run in plan_runs(at)]
     [(8, 30)]
     """
     run: list[tuple[bytes, Location]] = []
+    raw_bytes = 0
     for digest, at in items:
         if run:
             last = run[-1][1]
             gap = at.offset - (last.offset + last.stored_bytes)
             length = at.offset + at.stored_bytes - run[0][1].offset
-            if at.pack != last.pack or not 0 <= gap <= _GAP_BYTES or length > _RUN_BYTES:
+            raw_bytes += at.raw_bytes
+            is_full = length > _RUN_BYTES or raw_bytes > _RUN_RAW_BYTES
+            if at.pack != last.pack or not 0 <= gap <= _GAP_BYTES or is_full:
                 yield Run(run[0][1].pack, run)
                 run = []
+        if not run:
+            raw_bytes = at.raw_bytes
         run.append((digest, at))
     if run:
         yield Run(run[0][1].pack, run)
@@ -356,7 +364,8 @@ def digest_of_file(path: str, now: Fingerprint) -> bytes | None:
 
 def target_error(path: str, error: OSError) -> StoreError:
     """What to raise when files cannot be written to the folder that the user has named."""
-    where = error.filename if isinstance(error.filename, str) else path
+    names = (error.filename2, error.filename)  # of a rename it is the new name that the user knows
+    where = next((name for name in names if isinstance(name, str)), path)
     return StoreError(
         f"cannot write {where!r}: {error.strerror or error}; free space or choose another --root"
     )

@@ -86,12 +86,11 @@ class StatCache:
 
     def lookup(self, paths: Sequence[str]) -> KnownFiles:
         """What is known about the files at `paths`."""
-        connection = self._database.connection()
         rows: dict[bytes, _Row] = {}
         encoded = [os.fsencode(path) for path in paths]
         for start in range(0, len(encoded), _BATCH):
             batch = encoded[start : start + _BATCH]
-            found = connection.execute(
+            found = self._database.query(
                 "SELECT path, size_bytes, mtime_ns, ctime_ns, inode, device, digest, seen_ns FROM files"
                 f" WHERE path IN ({','.join('?' * len(batch))})",
                 batch,

@@ -68,14 +68,20 @@ def decode_transaction(data: bytes, *, seq: int, where: str) -> Transaction:
             ops=fields["ops"],
             format=fields["format"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         newer = isinstance(data, bytes) and b'"format":' in data and b'"format":1,' not in data
         if newer:
             raise FormatError(f"transaction {seq} of {where}: newer format; upgrade lineart") from error
         raise IntegrityError(
             f"transaction {seq} of {where}: not a transaction ({error}); restore it from a copy"
         ) from error
-    if transaction.seq != seq or not is_hex_digest(transaction.prev) or not isinstance(transaction.ops, list):
+    well_formed = (
+        is_hex_digest(transaction.prev)
+        and isinstance(transaction.ops, list)
+        and isinstance(transaction.format, int)
+        and isinstance(transaction.time, str)
+    )
+    if transaction.seq != seq or not well_formed:
         raise IntegrityError(
             f"transaction {seq} of {where}: found number {transaction.seq!r}; restore it from a copy"
         )

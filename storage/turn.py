@@ -24,7 +24,16 @@ def turn(lock: Path) -> Iterator[bool]:
         yield descriptor >= 0
     finally:
         if descriptor >= 0:
-            os.close(descriptor)  # releases the lock
+            _release(descriptor)
+
+
+def _release(descriptor: int) -> None:
+    import fcntl
+
+    # Closing alone would not do: a child that was forked meanwhile has the descriptor, too.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _acquire(lock: Path) -> int:
@@ -57,7 +66,12 @@ class _Waiter:
         threading.Thread(target=self._block, name="lineart-turn", daemon=True).start()
 
     def wait(self) -> int:
-        self._ended.wait(PATIENCE_S)
+        try:
+            self._ended.wait(PATIENCE_S)
+        except BaseException:  # an interrupt is impatience, too
+            if not self._decided.acquire(blocking=False):
+                _release(self._descriptor)
+            raise
         impatient = self._decided.acquire(blocking=False)  # then the thread closes what it gets
         return -1 if impatient else self._descriptor
 
@@ -70,5 +84,5 @@ class _Waiter:
             held = self._decided.acquire(blocking=False)
         finally:
             if not held:
-                os.close(self._descriptor)
+                _release(self._descriptor)
             self._ended.set()
