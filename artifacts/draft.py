@@ -100,6 +100,8 @@ def walk(
     pending = [("", root)]
     while pending:
         below, current = pending.pop()
+        if below:
+            check_path(prefix + below[:-1])  # too deep, or not UTF-8: told before the system cannot follow
         empty = True
         for entry in _scan(current):
             path = below + entry.name

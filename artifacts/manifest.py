@@ -118,7 +118,7 @@ class Manifest(Mapping[str, Entry]):
         """Read the stored form. Raises: IntegrityError when it is not canonical or an entry is not allowed."""
         entries: dict[str, Entry] = {}
         previous = b""
-        for rows in _rows(io.BytesIO(data)):
+        for rows in read_rows(io.BytesIO(data)):
             for row in rows:
                 entry = entry_of(row)
                 key = entry.path.encode()
@@ -167,8 +167,11 @@ class Manifest(Mapping[str, Entry]):
         return sum(entry.size_bytes or 0 for entry in self._entries.values())
 
 
-def _rows(stream: io.BufferedIOBase) -> Iterator[list[Any]]:
-    """Parsed lines, ten thousand at a time: one call of the JSON parser is five times faster than one a line."""
+def read_rows(stream: io.BufferedIOBase) -> Iterator[list[Any]]:
+    """Parsed lines, not checked, in lists of ten thousand: five times faster than to parse them one by one.
+
+    Raises: IntegrityError.
+    """
     while lines := _lines(stream):
         if not lines[-1].endswith(b"\n"):
             raise IntegrityError("manifest: its last line is cut")
@@ -213,6 +216,30 @@ def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
         else:
             high = middle
     return None
+
+
+def seek_path(stream: io.BufferedReader, path: str) -> None:
+    """Place `stream` at the first line of a stored manifest whose path is not less than `path`, by bisection.
+
+    Raises: IntegrityError.
+    """
+    wanted = path.encode(errors="surrogatepass")
+    low, high = 0, stream.seek(0, io.SEEK_END)
+    while low < high:  # what starts before `low` is less, what starts at or behind `high` is not
+        start = middle = (low + high) // 2
+        if middle > low:
+            stream.seek(middle - 1)
+            start += len(stream.readline()) - 1
+            if start >= high:
+                high = middle
+                continue
+        stream.seek(start)
+        line = stream.readline()
+        if parse_line(line).path.encode() < wanted:
+            low = start + len(line)
+        else:
+            high = middle
+    stream.seek(low)
 
 
 def parse_line(line: bytes) -> Entry:

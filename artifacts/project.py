@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import zstandard
-
+from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
 from ..storage.errors import Error, FormatError, IntegrityError
 from ..storage.log import Position
@@ -123,15 +122,13 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
         "newer": state.newer,
         "collections": collections,
     }
-    return zstandard.ZstdCompressor(level=3).compress(canonical_json(value))
+    return compress_whole(canonical_json(value))
 
 
 def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
     """Raises: IntegrityError, FormatError when it cannot be used."""
     try:
-        found = json.loads(
-            zstandard.ZstdDecompressor().decompress(data, max_output_size=_CHECKPOINT_LIMIT_BYTES)
-        )
+        found = json.loads(decompress_whole(data, _CHECKPOINT_LIMIT_BYTES))
         if found["format"] != _CHECKPOINT_FORMAT:
             raise FormatError(
                 f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
@@ -141,7 +138,7 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
             collection = _collection(fields)
             state = ProjectState(state.collections.insert(collection.name, collection), state.newer)
         return state, Position(found["seq"], found["head"])
-    except (ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"checkpoint: {error!r}") from error
 
 

@@ -220,8 +220,17 @@ class _reading:  # noqa: N801  # reads like a statement: with _reading(uri):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
         if error is None or isinstance(error, Error) or not isinstance(error, Exception):
             return
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) and not self._is_refusal(error):
             raise NotFoundError(f"reference {self._uri!r}: nothing is there") from error
-        raise CommError(
-            f"reference {self._uri!r}: {type(error).__name__}: {error}; check address and access"
-        ) from error
+        reason = error.__cause__ if isinstance(error, FileNotFoundError) else error
+        text = " ".join(f"{type(reason).__name__}: {reason}".split())
+        raise CommError(f"reference {self._uri!r}: {text}; check address and access") from error
+
+    def _is_refusal(self, error: FileNotFoundError) -> bool:
+        """Whether fsspec's HTTP client says "not found" for a server that is down, or answers otherwise than 404."""
+        cause = error.__cause__
+        return (
+            self._uri.startswith("http")
+            and cause is not None
+            and getattr(cause, "status", 0) not in (404, 410)
+        )

@@ -24,6 +24,7 @@ from ..storage.store import Store
 from .manifest import Entry, Manifest, find_entry
 from .names import ArtifactName, ProjectName, nearest
 from .paths import check_portable
+from .project import Project
 from .references import References
 from .state import VersionState
 
@@ -158,12 +159,15 @@ class Version:
         """
         folder = os.path.abspath(root)
         extra = [path for path in _files_below(folder) if path not in self.manifest]
+        digests = {}
         for path in extra:
             full = f"{folder}/{path}"
             digest = digest_of_file(full, Fingerprint.of(os.lstat(full)))
-            if digest is None and os.path.islink(full):
-                continue
-            if digest is None or digest in self.store.objects.available([digest]).missing:
+            if digest is not None or not os.path.islink(full):
+                digests[full] = digest
+        lost = self._not_stored({digest for digest in digests.values() if digest is not None})
+        for full, digest in digests.items():
+            if digest is None or digest in lost:
                 raise UsageError(
                     f"file {full!r} is in no version of the store and would be lost; move it away or log it first"
                 )
@@ -181,6 +185,18 @@ class Version:
         except OSError as error:
             raise target_error(folder, error) from error
         return written
+
+    def _not_stored(self, digests: set[bytes]) -> set[bytes]:
+        """Those of `digests` that no version of this collection has, nor anything else that this machine knows of."""
+        missing = self.store.objects.available(digests).missing
+        if missing:  # this machine may just not have met the other versions yet
+            state = Project(self.store, self.project).state()
+            for version in state.collections[self.collection].live():
+                if missing:
+                    packs = Version(self.store, self.project, self.collection, self.type, version).packs
+                    self.store.objects.learn(packs)
+                    missing = self.store.objects.available(missing).missing
+        return missing
 
     def _in_the_way(self, extra: Sequence[str]) -> set[str]:
         """Of the files `extra` those that stand where a folder has to be, or below where a file has to be."""

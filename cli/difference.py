@@ -13,7 +13,7 @@ from .options import common_options, json_option, open_workspace
 from .output import Cell, counted, printable, say, say_facts, say_json, size_words, value_text
 
 if TYPE_CHECKING:
-    from ..artifacts.diff import Change, ManifestDiff
+    from ..artifacts.diff import ManifestDiff
     from ..artifacts.version import Version
     from ..lineage import VersionDiff
     from ..tracking.workspace import Workspace
@@ -87,7 +87,7 @@ def _compare(
 def _record(left: Version, right: Version, files: ManifestDiff, made: VersionDiff | None) -> dict[str, Any]:
     changes = [
         {
-            "path": _path(change),
+            "path": change.path,
             "what": change.what,
             "before_path": change.before.path if change.before else None,
             "before_bytes": change.before.size_bytes if change.before else None,
@@ -109,10 +109,6 @@ def _made_record(made: VersionDiff) -> dict[str, Any]:
     """The sections in which something differs."""
     found: dict[str, Any] = {name: getattr(made, name) for name in _SECTIONS if getattr(made, name)}
     return found | ({"inputs": made.inputs} if any(made.inputs) else {})
-
-
-def _path(change: Change) -> str:
-    return change.path
 
 
 def _say_files(files: ManifestDiff) -> None:
@@ -162,7 +158,7 @@ def _words(value: Any) -> str:
 
 def _summary(files: ManifestDiff) -> str:
     if not files.changes:
-        return f"no file differs; {counted(files.unchanged, 'entry').replace('entrys', 'entries')} the same"
+        return f"no file differs; {counted(files.unchanged, 'file')} the same"
     counts = Counter(change.what for change in files.changes)
     words = [f"{counts[what]:,} {what}" for what in _SIGNS if counts[what]]
     return f"{', '.join(words)}, {files.unchanged:,} unchanged; {size_words(files.changed_bytes)} new"

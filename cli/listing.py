@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import json
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,11 +27,12 @@ from .output import (
 from .records import collection_record, version_record
 
 if TYPE_CHECKING:
-    from ..artifacts.manifest import Entry
     from ..artifacts.names import ProjectName
     from ..artifacts.state import CollectionState
+    from ..artifacts.version import Version
     from ..tracking.workspace import Workspace
 
+_KINDS = {"f": "file", "x": "executable", "l": "symlink", "d": "directory", "r": "reference"}
 _LINES = 2000  # written at once: a million lines one by one take four times as long
 
 
@@ -170,32 +173,59 @@ def files(name: str, prefix: str | None, exact: bool, as_json: bool) -> None:
     workspace = open_workspace()
     name, below = split_file(workspace, name)
     version = workspace.version(name)
-    entries = version.manifest.under(prefix or below)
+    rows = _rows_below(version, prefix or below)
     if as_json:
-        say_json_list(
-            {
-                "path": e.path,
-                "kind": e.kind,
-                "size_bytes": e.size_bytes,
-                "digest": e.digest,
-                "target": e.target,
-            }
-            for e in entries
-        )
+        say_json_list(map(_file_record, rows))
         return
     lines: list[str] = []
-    for line in _file_lines(entries, str if exact else size_cell):
-        lines.append(line)
+    for row in rows:
+        lines.append(_file_line(row, str if exact else size_cell))
         if len(lines) == _LINES:
             sys.stdout.write("".join(lines))
             lines.clear()
     sys.stdout.write("".join(lines))
 
 
-def _file_lines(entries: list[Entry], size: Callable[[int], str]) -> Iterator[str]:
-    width = len(str(max((entry.size_bytes or 0 for entry in entries), default=0))) if size is str else 7
-    for entry in entries:
-        written = "-" if entry.size_bytes is None else size(entry.size_bytes)
-        digest = (entry.digest or "-")[:12]
-        path = printable(entry.path) + (f" -> {printable(entry.target)}" if entry.target else "")
-        yield f"{written:>{width}}  {digest:<12}  {entry.kind:<10}  {path}\n"
+def _rows_below(version: Version, prefix: str | None) -> Iterator[list[Any]]:
+    """The lines of a manifest (docs/format.md) at or below a path, while it is read.
+
+    Raises: NotFoundError with the nearest paths when there are none.
+    """
+    from ..artifacts.manifest import read_rows, seek_path
+
+    folder = (prefix or "").rstrip("/")
+    with version.open_manifest() as stream:
+        if not folder:
+            for rows in read_rows(stream):
+                yield from rows
+            return
+        seek_path(stream, f"{folder}/")
+        found = False
+        for row in itertools.chain.from_iterable(read_rows(stream)):
+            if not row[0].startswith(f"{folder}/"):
+                break
+            found = True
+            yield row
+    if not found:
+        yield json.loads(version.entry(folder).line())
+
+
+def _file_record(row: list[Any]) -> dict[str, Any]:
+    path, letter, *rest = row
+    record = {"path": path, "kind": _KINDS[letter], "size_bytes": None, "digest": None, "target": None}
+    if letter in "fx":
+        record["digest"], record["size_bytes"] = rest
+    elif letter == "r":
+        record["target"], record["size_bytes"] = rest[:2]
+    elif letter == "l":
+        record["target"] = rest[0]
+    return record
+
+
+def _file_line(row: list[Any], size: Callable[[int], str]) -> str:
+    letter = row[1]
+    if letter in "fx":
+        return f"{size(row[3]):>8}  {row[2][:12]}  {_KINDS[letter]:<10}  {printable(row[0])}\n"
+    target = f" -> {printable(row[2])}" if letter in "rl" else ""
+    shown = size(row[3]) if letter == "r" and row[3] is not None else "-"
+    return f"{shown:>8}  {'-':<12}  {_KINDS[letter]:<10}  {printable(row[0])}{target}\n"

@@ -41,9 +41,9 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "completion": ("completion", "Print the script that completes names in your shell."),
     },
     "Files": {
-        "put": ("content", "Log files and folders as a version of an artifact."),
-        "get": ("content", "Fetch the files of a version."),
-        "cat": ("content", "Write files of a version to the standard output."),
+        "put": ("putting", "Log files and folders as a version of an artifact."),
+        "get": ("fetching", "Fetch the files of a version."),
+        "cat": ("fetching", "Write files of a version to the standard output."),
     },
     "Look": {
         "ls": ("listing", "List artifacts, or the versions of one."),
@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "lineage": ("lineage", "Draw what a version was made from and what was made from it."),
         "impact": ("questions", "List what would be touched if a version were bad."),
         "why": ("questions", "Tell which data, code and config made a version."),
-        "whereis": ("questions", "Find the versions that contain a file on disk."),
+        "whereis": ("whereis", "Find the versions that contain a file on disk."),
     },
     "Labels": {
         "alias": ("labels", "Point an alias to a version, or remove it."),

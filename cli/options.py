@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..tracking.workspace import Workspace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_CHOSEN_BY = {"argument": "--store", "default": "nobody: the default"}
 
 
 def _kept(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -56,7 +55,7 @@ def given(ctx: click.Context, name: str) -> str | None:
 
 def chosen_by(settings: Settings) -> str:
     """What chose the store, in words."""
-    return _CHOSEN_BY.get(settings.store_from, settings.store_from)
+    return "--store" if settings.store_from == "argument" else settings.store_from
 
 
 def find_given_settings(ctx: click.Context) -> Settings:
@@ -79,6 +78,7 @@ def open_workspace(*, create: bool = False) -> Workspace:
     try:
         workspace = Workspace.open(settings, create=create)
     except NotFoundError as error:
-        raise NotFoundError(f"{error} (chosen by: {chosen_by(settings)})") from error
+        who = "the default store" if settings.is_default_store else f"chosen by {chosen_by(settings)}"
+        raise NotFoundError(f"{error} ({who})") from error
     ctx.call_on_close(workspace.close)
     return workspace

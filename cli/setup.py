@@ -126,13 +126,14 @@ def _make(settings: Settings) -> tuple[Store, bool]:
 
 
 def _say_made(facts: dict[str, Any], settings: Settings) -> None:
-    how = "made; it creates each key once, as it must" if facts["created"] else "is there already"
+    store = click.style(printable(facts["store"]), bold=True)
+    say(f"made the store {store}" if facts["created"] else f"the store {store} is there already")
     say_facts(
         [
-            ("store", f"{facts['store']}  ({how})"),
             ("project", f"{facts['entity']}/{facts['project']}"),
             ("settings", _settings_words(facts, settings)),
-        ]
+        ],
+        indent="  ",
     )
     say()
     say("Next:")

@@ -14,7 +14,7 @@ from .completion import complete_names
 from .options import common_options, json_option, open_workspace
 from .output import Cell, counted, note, printable, say, say_json, size_words
 from .progress import Advance, progress
-from .questions import live_versions
+from .whereis import live_versions
 
 if TYPE_CHECKING:
     from ..artifacts.names import ProjectName

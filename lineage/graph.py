@@ -216,7 +216,11 @@ class LineageGraph:
             productions.setdefault(run, []).append((version, position, exact))
         derivations: dict[str, list[tuple[str, str]]] = {}
         for run, output, source in self._catalog.rows(
-            f"SELECT run_id, output_id, input_id FROM derivations WHERE {only}", [wanted]
+            # Of the production that made the output: what a later logging of the same content declared is no origin.
+            "SELECT d.run_id, d.output_id, d.input_id FROM derivations d JOIN productions p"
+            " ON p.run_id = d.run_id AND p.version_id = d.output_id AND p.position = d.position"
+            f" WHERE p.is_new AND d.{only}",
+            [wanted],
         ):
             derivations.setdefault(run, []).append((output, source))
         for run in wanted:

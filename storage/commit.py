@@ -23,6 +23,7 @@ S = TypeVar("S")
 _ATTEMPTS = 1000  # each lost race means that somebody else has won it
 _SHARED = 256  # callers whose ops go into one transaction
 _MAX_PAUSE_S = 0.05
+_LEVELS = 100  # of lists and dictionaries in an op: what one process can just write, another might just not read
 _LOOK_AGAIN_S = 0.05  # if the thread that should have woken us was interrupted
 
 
@@ -240,8 +241,18 @@ class Committer(Generic[S]):
 def _check_json(ops: Sequence[Op]) -> None:
     """Refuse what cannot be written while it is one caller's error, not that of all who share the transaction."""
     try:
+        if any(_is_deeper(op, _LEVELS) for op in ops):
+            raise ValueError(f"more than {_LEVELS} levels")
         canonical_json(ops)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{ops[0].get('op')}: {error}; expected JSON values (text, numbers, lists, dictionaries)"
         ) from error
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, Mapping):
+        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)
+    return False

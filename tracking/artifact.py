@@ -72,7 +72,7 @@ class Artifact:
     ) -> None:
         """A draft. With `incremental` it starts from the collection's newest version when it is logged.
 
-        Raises: InvalidNameError, UsageError for metadata that is not JSON.
+        `metadata` has to be JSON when it is logged. Raises: InvalidNameError.
         """
         self._collection = check_name(name, "artifact name")
         self._type = check_name(type, "type")
@@ -188,7 +188,7 @@ class Artifact:
     def new_draft(self) -> Artifact:
         """A draft that starts with this version's entries; their bytes need not be here."""
         version = self._logged()
-        draft = Artifact(self._collection, self._type, self.description, self.metadata)
+        draft = Artifact(self._collection, self._type, self.description, copy.deepcopy(self.metadata))
         draft._draft = Draft(version.manifest.values())
         draft._base = version
         return draft

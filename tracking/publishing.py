@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from types import NoneType
 
 from ..artifacts.decisions import LATEST, Content, LogRequest, decide_log
 from ..artifacts.draft import Draft
@@ -39,6 +40,8 @@ def log_draft(
     """
     home = workspace.project(project)
     metadata = checked_json(artifact.metadata, f"metadata of artifact {artifact.collection!r}")
+    if not isinstance(artifact.description, (str, NoneType)):
+        raise UsageError(f"description of artifact {artifact.collection!r}: expected text")
     newest = _newest(workspace, home.name, artifact.collection)
     draft = artifact.draft
     base = artifact.base
@@ -73,7 +76,7 @@ def checked_json(value: object, what: str) -> dict[str, object]:
     """`value` as plain JSON data. Raises: UsageError naming `what`."""
     try:
         return dict(json.loads(canonical_json(value)))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{what}: {error}; expected JSON values (text, numbers, lists, dictionaries)"
         ) from error

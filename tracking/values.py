@@ -14,18 +14,25 @@ def plain(value: Any, what: str) -> Any:
 
     Raises: UsageError naming `what` for a value that has no JSON form.
     """
+    try:
+        return _plain(value, what)
+    except RecursionError:
+        raise UsageError(f"{what}: is nested without end, or too deeply") from None
+
+
+def _plain(value: Any, what: str) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"_float": repr(float(value))}
     if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
+        return {str(key): _plain(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item, what) for item in value]
+        return [_plain(item, what) for item in value]
     for convert in ("tolist", "item"):  # numpy and torch, without importing either
         method = getattr(value, convert, None)
         if callable(method):
-            return plain(method(), what)
+            return _plain(method(), what)
     if hasattr(value, "__fspath__"):
         return str(value)
     raise UsageError(
