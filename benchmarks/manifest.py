@@ -23,8 +23,8 @@ GOAL_MIB = 1536
 def make(folder: Path, count: int) -> None:
     """`count` files of 32 different bytes each, a thousand in a folder."""
     for index in range(count):
+        place = folder / f"{index // 1000:04}"
         if index % 1000 == 0:
-            place = folder / f"{index // 1000:04}"
             place.mkdir(parents=True)
         (place / f"{index:07}.txt").write_bytes(b"%032d" % index)
 

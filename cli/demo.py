@@ -192,7 +192,7 @@ def write_digits(folder: Path) -> int:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise UsageError('the demo needs scikit-learn: pip install "lineart[demo]"') from error
-    digits = load_digits()
+    digits: Any = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         part = "test" if number % _TEST_EVERY == 0 else "train"
         path = folder / part / str(label) / f"{number:04}.pgm"

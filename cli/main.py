@@ -17,6 +17,7 @@ Results go to stdout; messages and progress go to stderr, an error in one line: 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -135,7 +136,7 @@ class Art(click.Group):
         if not standalone_mode:
             return super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a terminal that cannot show "→" shows an escape
+            if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show "→" shows an escape
                 stream.reconfigure(errors="backslashreplace")
         try:
             status = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)

@@ -5,6 +5,7 @@ python train_digits.py
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -17,7 +18,7 @@ STORE = "./store"
 
 def prepare() -> lineart.Artifact:
     """Log the digits as two arrays for training and two for testing."""
-    digits = load_digits()
+    digits: Any = load_digits()
     split = len(digits.target) * 4 // 5
     folder = Path("digits")
     for part, rows in {"train": slice(None, split), "test": slice(split, None)}.items():
