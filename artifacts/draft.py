@@ -133,8 +133,9 @@ def _scan(folder: str) -> Sequence[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
+        shown = folder if len(folder) < 500 else f"{folder[:100]}…{folder[-100:]}"
         raise UsageError(
-            f"folder {folder!r}: {error.strerror}; make it readable or exclude it; nothing was logged"
+            f"folder {shown!r}: {error.strerror}; make it readable or exclude it; nothing was logged"
         ) from error
 
 

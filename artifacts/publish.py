@@ -44,7 +44,12 @@ def publish(
     check_together({path for path, _ in draft.items()})  # refuse bad paths before any byte is read
     if portable:
         check_portable([path for path, _ in draft.items()])
-    store.objects.learn(map(parse_hex, base_packs))
+    try:
+        store.objects.learn(map(parse_hex, base_packs))
+    except (NotFoundError, IntegrityError):
+        # That version is damaged, which must not hinder the next. What it would have saved is stored anew; what the
+        # draft needs of it is asked for below.
+        pass
     inherited = {parse_hex(entry.digest) for entry in finished if entry.digest is not None}
     with store.snapshot(progress) as snapshot:
         for path, stored in zip(paths, snapshot.add_files(sources), strict=True):

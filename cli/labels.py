@@ -183,10 +183,15 @@ def rm(name: str, delete_aliases: bool, yes: bool, as_json: bool) -> None:
     say(f"{click.style(wanted.short, fg='red', bold=True)} deleted{gone}")
 
 
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def _ask(name: ArtifactName, file_count: int, size_bytes: int) -> None:
     from ..storage.errors import UsageError
 
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise UsageError(f"deleting {name.short} needs a yes: pass --yes")
     held = f"{counted(file_count, 'file')}, {size_words(size_bytes)}"
     click.confirm(f"Delete {name.short} ({held})? Its content cannot be brought back", abort=True, err=True)

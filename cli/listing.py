@@ -50,7 +50,7 @@ def ls(pattern: str | None, kind: str | None, all_projects: bool, long: bool, as
     Size and age are those of the newest version.
 
     With --json, artifacts: name, project, collection, type, description, versions, newest, aliases, size_bytes,
-    file_count, created_at; versions: the keys of "art show".
+    file_count, created_at; versions: the keys of "art show" up to deleted.
 
     \b
     art ls

@@ -67,7 +67,7 @@ def put(
     A single folder becomes the root of the artifact; of several paths each keeps its own name. The PATH - is the
     standard input. Content that the artifact has already makes no new version. A local store is made when missing.
 
-    With --json: the keys of "art show", is_new, stored_bytes.
+    With --json: the keys of "art show" up to deleted, is_new, stored_bytes.
 
     \b
     art put ./images -n images -t dataset -a raw -m classes=10
@@ -168,7 +168,7 @@ def _refuse_mistakes(artifact: Artifact, workspace: Workspace) -> None:
     root = workspace.store.backend.local_path("packs")
     if root is None:
         return
-    store = f"{root.resolve().parent}{os.sep}"
+    store = f"{root.parent}{os.sep}"
     for _, item in artifact.draft.items():  # noqa: PERF102  # a Draft is no dictionary: it has no values()
         if isinstance(item, LocalFile) and item.source.startswith(store):
             raise UsageError(

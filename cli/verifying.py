@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Findings:
     objects: int = 0
     read_bytes: int = 0
     transactions: int = 0
-    packs: int = 0  # read whole, because no version needs them
+    packs: int = 0  # read whole, because they hold what no version needs
     problems: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, kind: str, error: Error, affects: list[dict[str, str]]) -> None:
@@ -47,7 +48,7 @@ class Findings:
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_names)
-@click.option("--all", "everything", is_flag=True, help="All projects, and packs that no version needs.")
+@click.option("--all", "everything", is_flag=True, help="All projects, and what no version needs (any more).")
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False), help="Compare this folder with NAME instead."
 )
@@ -104,9 +105,9 @@ def _verify_store(workspace: Workspace, name: str | None, everything: bool, find
             findings.read_bytes += read_bytes
             advance(read_bytes)
 
-        _verify_versions(versions, findings, count)
+        seen = _verify_versions(versions, findings, count)
         if everything:
-            _verify_spare_packs(workspace.store, versions, findings, count)
+            _verify_other_packs(workspace.store, versions, seen, findings, count)
 
 
 def _verify_log(workspace: Workspace, project: ProjectName, findings: Findings) -> None:
@@ -120,7 +121,8 @@ def _verify_log(workspace: Workspace, project: ProjectName, findings: Findings) 
         findings.add("log", error, [])
 
 
-def _verify_versions(versions: list[Version], findings: Findings, advance: Advance) -> None:
+def _verify_versions(versions: list[Version], findings: Findings, advance: Advance) -> set[bytes]:
+    """Each object of `versions` once; their digests."""
     from ..storage.digest import parse_hex
     from ..storage.errors import Error
 
@@ -138,6 +140,7 @@ def _verify_versions(versions: list[Version], findings: Findings, advance: Advan
         for damage in version.store.restorer(packs, advance).check(digests):
             findings.add("object", damage, list(_affected(versions, version, damage)))
         version.__dict__.pop("manifest", None)  # of a million files in each of a thousand versions
+    return seen
 
 
 def _affected(versions: Iterable[Version], found_in: Version, error: Error) -> Iterator[dict[str, str]]:
@@ -174,32 +177,48 @@ def _files_with(version: Version, short: str) -> list[str]:
     return found
 
 
-def _verify_spare_packs(
-    store: Store, versions: Iterable[Version], findings: Findings, advance: Advance
+def _verify_other_packs(
+    store: Store, versions: Iterable[Version], seen: set[bytes], findings: Findings, advance: Advance
 ) -> None:
-    """Packs that no live version needs: a later one may still find its bytes there."""
-    from ..storage.digest import digest_of
+    """Read whole what holds more than the objects that were verified: a later version may find its bytes there."""
+    from ..storage.digest import digest_of, parse_hex
     from ..storage.errors import Error, IntegrityError
     from ..storage.pack import pack_key
     from .setup import pack_sizes
 
-    needed: set[str] = set()
-    for version in versions:
+    verified = _objects_in_packs(store, {parse_hex(version.state.digest) for version in versions} | seen)
+    for name in sorted(pack_sizes(store)):
+        pack = bytes.fromhex(name)
         try:
-            needed |= {pack.hex() for pack in version.packs}
-        except Error:
-            continue  # reported with its manifest
-    for pack in sorted(set(pack_sizes(store)) - needed):
-        findings.packs += 1
-        try:
-            data = store.backend.read(pack_key(bytes.fromhex(pack)))
+            if len(store.objects.read_trailer(pack)[1]) == verified[pack]:
+                continue
+            findings.packs += 1
+            data = store.backend.read(pack_key(pack))
             advance(len(data))
-            if digest_of(data).hex() != pack:
+            if digest_of(data) != pack:
                 raise IntegrityError(
-                    f"pack {pack[:12]}: its bytes hash to another digest; no version needs it"
+                    f"pack {name[:12]}: its bytes hash to another digest; what is damaged is in no version"
                 )
         except Error as error:
             findings.add("pack", error, [])
+
+
+def _objects_in_packs(store: Store, digests: set[bytes]) -> Counter[bytes]:
+    """How many objects of each pack `digests` and their chunks are."""
+    from ..storage.codec import Codec
+    from ..storage.errors import Error
+
+    count: Counter[bytes] = Counter()
+    pieces: set[bytes] = set()
+    for digest, at in store.objects.find(digests).items():
+        count[at.pack] += 1
+        if at.codec == Codec.CHUNKS:
+            try:
+                pieces |= {piece for piece, _ in store.objects.chunks(digest, at)}
+            except Error:
+                count[at.pack] -= 1  # the pack will be read whole
+    count.update(at.pack for at in store.objects.find(pieces - digests).values())
+    return count
 
 
 def _record(findings: Findings) -> dict[str, Any]:
@@ -228,7 +247,7 @@ def _say_findings(findings: Findings, root: str | None) -> None:
         if findings.transactions:
             words += f", {counted(findings.transactions, 'transaction')}"
         if findings.packs:
-            words += f", {counted(findings.packs, 'spare pack')}"
+            words += f", {counted(findings.packs, 'pack')} read whole"
     if findings.problems:
         verdict = Cell(counted(len(findings.problems), "problem"), fg="red", bold=True)
     else:

@@ -34,6 +34,11 @@ class PackLimits:
     max_bytes: int = 64 * 1024 * 1024
     max_objects: int = 8192
 
+    def __post_init__(self) -> None:
+        limits = (self.target_bytes, self.max_bytes, self.max_objects)
+        if not all(isinstance(limit, int) and limit > 0 for limit in limits):
+            raise FormatError(f"pack limits {limits}: expected whole numbers above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class PackedObject:

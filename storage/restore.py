@@ -25,7 +25,7 @@ from blake3 import blake3
 from .backend import Buffer
 from .codec import Codec, decode
 from .digest import digest_of, short
-from .errors import Error, IntegrityError, StoreError
+from .errors import Error, IntegrityError, NotFoundError, StoreError
 from .locations import Location
 from .objects import Objects
 from .pack import pack_key
@@ -225,9 +225,14 @@ class Restorer:
         if len(run.items) == 1:  # with the messages that name the object
             digest, at = run.items[0]
             return memoryview(self._objects.read_payload(digest, at))
-        payload = self._objects.backend.read(pack_key(run.pack), run.start, run.length_bytes)
+        try:
+            payload = self._objects.backend.read(pack_key(run.pack), run.start, run.length_bytes)
+        except NotFoundError:
+            payload = b""
         if len(payload) != run.length_bytes:
-            raise IntegrityError(f"pack {short(run.pack)} is truncated; restore it from a copy of the store")
+            for digest, at in run.items:
+                self._objects.read_payload(digest, at)  # raises, with the name of the object
+            raise IntegrityError(f"pack {short(run.pack)} is changing; repeat this once it is at rest")
         return memoryview(payload)
 
     def _restore_large(

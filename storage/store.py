@@ -75,7 +75,7 @@ class StoreSettings:
                 pack=PackLimits(**_known(PackLimits, found["pack"])),
                 capabilities=dict(found["capabilities"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
             ) from error
@@ -91,6 +91,8 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
 
     Raises: UsageError for a scheme that nothing serves; StoreError when its package is missing.
     """
+    if "\0" in url:
+        raise UsageError(f"store {url!r}: has a NUL; expected a folder or a URL such as s3://bucket/prefix")
     if "://" not in url:
         return LocalBackend(Path(url).expanduser())
     scheme, _, rest = url.partition("://")
