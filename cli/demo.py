@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from ..lineage import LineageGraph
 from ..lineage.render import render_dot, render_picture, render_tree
 from ..storage.errors import UsageError
 from ..tracking import Api, Artifact, Workspace, find_settings, init
+from .options import json_option
+from .output import say_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,11 +32,14 @@ _TEST_EVERY = 5  # every fifth image is for testing
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-def demo(folder: Path | None) -> None:
+@json_option
+def demo(folder: Path | None, as_json: bool) -> None:
     """Run the main job on real data: dataset, training, evaluation, promotion, lineage.
 
     Writes scikit-learn's handwritten digits as files, trains two models on them, promotes the better one, and draws
     where it came from. Everything lies in FOLDER (default: a new ./lineart-demo), which can be removed afterwards.
+
+    With --json the story goes to the standard error, and the keys are folder, store, production, dataset, seconds.
 
     \b
     Example:
@@ -41,14 +48,36 @@ def demo(folder: Path | None) -> None:
     start = time.perf_counter()
     place = _new_folder(folder)
     story = Story(place)
-    story.dataset()
-    story.model("first-try", images=150, strength=0.5)
-    story.model("all-images", images=None, strength=0.05)
-    story.unchanged()
-    story.one_file_changed()
-    story.lineage()
-    _say(f"\nDone in {time.perf_counter() - start:.1f} s. Look around:\n")
-    for command in (
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        story.dataset()
+        story.model("first-try", images=150, strength=0.5)
+        story.model("all-images", images=None, strength=0.05)
+        story.unchanged()
+        story.one_file_changed()
+        story.lineage()
+        took = time.perf_counter() - start
+        _say(f"\nDone in {took:.1f} s. Look around:\n")
+        for command in _next_commands(place):
+            _say(f"  {command}")
+    if as_json:
+        api = Api(story.store)
+        say_json(
+            {
+                "folder": str(place),
+                "store": story.store,
+                "production": api.artifact(f"{PROJECT}/classifier:production").name,
+                "dataset": api.artifact(f"{PROJECT}/digits:latest").name,
+                "seconds": round(took, 3),
+            }
+        )
+
+
+def _next_commands(place: Path) -> list[str]:
+    """What to try now; `art` may not be on the path of somebody who came here by way of make."""
+    scripts = Path(sys.executable).parent
+    on_path = shutil.which("art") is not None
+    return [
+        *([] if on_path else [f'export PATH="{scripts}:$PATH"']),
         f"cd {os.path.relpath(place)}",
         "art ls",
         "art log classifier",
@@ -56,8 +85,7 @@ def demo(folder: Path | None) -> None:
         "art lineage classifier:production --dot | dot -Tsvg > lineage.svg",
         "art impact digits:v0",
         'art sql "select name, job_type, summary from runs"',
-    ):
-        _say(f"  {command}")
+    ]
 
 
 @dataclass(slots=True)

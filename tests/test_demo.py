@@ -50,4 +50,9 @@ def test_second_demo_takes_a_new_folder_and_a_full_one_is_refused(tmp_path: Path
     assert done.returncode == 2
     assert "is not empty" in done.stderr
     assert [path.name for path in full.iterdir()] == ["mine.txt"]
-    assert "lineart-demo-2" in art(tmp_path, "demo")
+    made = json.loads(art(tmp_path, "demo", "--json"))
+    assert (made["folder"], made["production"], made["dataset"]) == (
+        "lineart-demo-2",
+        "classifier:v1",
+        "digits:v1",
+    )
