@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..storage.digest import parse_hex
+from ..storage.errors import IntegrityError, NotFoundError
 from ..storage.snapshot import Progress
 from ..storage.store import Store
 from ..storage.transaction import canonical_json

@@ -62,9 +62,8 @@ class Catalog:
             relation: duckdb.DuckDBPyRelation | None = self._connection.sql(query, params=parameters)
             if relation is None:  # no statement at all
                 return self._connection.sql("SELECT 'ok' AS result")
-            return (
-                relation.materialize()
-            )  # now: what fails while it runs fails here, and a refresh changes no answer
+            # At once: what fails while it runs fails here, and a refresh does not change the answer.
+            return relation.materialize()
         except duckdb.Error as error:
             raise UsageError(f"sql: {' '.join(str(error).split())}") from error
 

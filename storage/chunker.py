@@ -21,7 +21,9 @@ class ChunkerParameters:
     """The parameters of a store's chunker, in bytes, as `lineart.json` records them."""
 
     minimum: int = 64 * 1024
-    average: int = 256 * 1024  # docs/decisions/0003: what an insertion costs, against the length of chunk lists
+    average: int = (
+        256 * 1024
+    )  # docs/decisions/0003: what an insertion costs, against the length of chunk lists
     maximum: int = 2 * 1024 * 1024
     normalization: int = 2
     seed: int = 0

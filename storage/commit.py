@@ -23,7 +23,9 @@ S = TypeVar("S")
 _ATTEMPTS = 1000  # each lost race means that somebody else has won it
 _SHARED = 256  # callers whose ops go into one transaction
 _MAX_PAUSE_S = 0.05
-_LEVELS = 100  # of lists and dictionaries in an op: what one process can just write, another might just not read
+_LEVELS = (
+    100  # of lists and dictionaries in an op: what one process can just write, another might just not read
+)
 _LOOK_AGAIN_S = 0.05  # if the thread that should have woken us was interrupted
 
 

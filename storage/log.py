@@ -174,7 +174,4 @@ class Log:
 
 def _is_chain(lines: Sequence[bytes]) -> bool:
     """Whether each stored transaction names the digest of the one before it."""
-    return all(
-        f'"prev":"{chain_digest(before)}"'.encode() in after
-        for before, after in pairwise(lines)
-    )
+    return all(f'"prev":"{chain_digest(before)}"'.encode() in after for before, after in pairwise(lines))

@@ -37,7 +37,7 @@ class PackLimits:
     def __post_init__(self) -> None:
         limits = (self.target_bytes, self.max_bytes, self.max_objects)
         if not all(isinstance(limit, int) and limit > 0 for limit in limits):
-            raise FormatError(f"pack limits {limits}: expected whole numbers above 0")
+            raise ValueError(f"pack limits {limits}: expected whole numbers above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,16 +282,17 @@ class Snapshot:
 
     def _read_large(self, large: _LargeFile, descriptor: int, before: Fingerprint) -> bool:
         """Send a file through the pipeline window by window; False when it changed meanwhile."""
-        window, filled = self._take_window(), 0
+        window, filled, total = self._take_window(), 0, 0
         while True:
             view = memoryview(window)
             is_last = False
-            while filled < _WINDOW_BYTES and not is_last:
+            # A file that grows as fast as it is read has no end.
+            while filled < _WINDOW_BYTES and not is_last and total <= before.size_bytes:
                 count = os.readv(descriptor, [view[filled:]])
                 is_last = count == 0
-                filled += count
-            end = Fingerprint.of(os.fstat(descriptor)) if is_last else None
-            if end is not None and not (end.same_content(before)):
+                filled, total = filled + count, total + count
+            now = Fingerprint.of(os.fstat(descriptor))
+            if not now.same_content(before):
                 self._windows.put(window)
                 return False
             chunks = list(cut(view[:filled], self._chunker, is_last=is_last))
@@ -299,7 +300,7 @@ class Snapshot:
                 self._pool.submit(self._encode, chunks[start : start + 8])
                 for start in range(0, len(chunks), 8)
             ]
-            task = _Task(pieces=futures, large=large, end=end, window=window)
+            task = _Task(pieces=futures, large=large, end=now if is_last else None, window=window)
             if is_last:
                 self._put(task)
                 return True

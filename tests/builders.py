@@ -31,7 +31,9 @@ SPAWN = multiprocessing.get_context("spawn")  # real processes, that share nothi
 HANG_S = 120.0
 NOBODY = 65534
 KIB, MIB = 1024, 1024 * 1024
-SMALL_CHUNKS = ChunkerParameters(minimum=256, average=1024, maximum=4096)  # so that small files are large ones
+SMALL_CHUNKS = ChunkerParameters(
+    minimum=256, average=1024, maximum=4096
+)  # so that small files are large ones
 _T = TypeVar("_T")
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes of user need root")

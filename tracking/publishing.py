@@ -60,7 +60,7 @@ def log_draft(
         ttl_s=artifact.ttl_s,
     )
     decide_log(home.state(), request)  # refuse a bad name, label or type before any byte is read
-    base_packs = [pack.hex() for version in {base, newest} if version is not None for pack in version.packs]
+    base_packs = (pack.hex() for version in {base, newest} if version is not None for pack in version.packs)
     _, content = publish(
         workspace.store, draft, base_packs=base_packs, portable=artifact.portable, progress=progress
     )

@@ -197,12 +197,7 @@ def test_removed_alias_is_gone_and_its_version_is_not(two: ProjectState) -> None
 
 def test_revision_that_changes_nothing_is_no_op() -> None:
     state = log(ProjectState(), "one", metadata={"k": 1}, description="d", tags=["b", "a"])
-    assert (
-        decide_revision(
-            state, name("v0"), metadata={"k": 1}, description="d", change_tags=sorted
-        )
-        == []
-    )
+    assert decide_revision(state, name("v0"), metadata={"k": 1}, description="d", change_tags=sorted) == []
     assert decide_revision(state, name("v0")) == []
 
 

@@ -237,13 +237,16 @@ def test_lost_answer_hides_the_winner(backend: Backend) -> None:
 
 def test_threads_pay_a_transaction_each() -> None:
     memory = MemoryBackend()
-    slow = FaultyBackend(memory, lambda method, key: Fault.DELAY if method == "create" else None, delay_s=0.02)
+    slow = FaultyBackend(
+        memory, lambda method, key: Fault.DELAY if method == "create" else None, delay_s=0.02
+    )
     writer = committer(slow)
     mine: dict[int, list[int]] = {}
 
     def work(number: int) -> None:
         mine[number] = [
-            writer.commit(take(f"{number}"))[0]["number"] for _ in range(10)  # its own ops come back
+            writer.commit(take(f"{number}"))[0]["number"]
+            for _ in range(10)  # its own ops come back
         ]
 
     in_threads(16, work)

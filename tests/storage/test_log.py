@@ -24,10 +24,14 @@ from lineart.storage.transaction import GENESIS, Op, Transaction
 PREFIX = "projects/team/digits/"
 
 
-def transaction(position: Position, *ops: Op, id: str = "", time: str = "2026-01-02T03:04:05.000006Z") -> Transaction:
+def transaction(
+    position: Position, *ops: Op, id: str = "", time: str = "2026-01-02T03:04:05.000006Z"
+) -> Transaction:
     seq = position.seq + 1
     identity = id or f"{seq:032x}"
-    return Transaction(seq, identity, time, {"host": "h", "user": "u"}, position.digest, ops or [{"op": "x", "n": seq}])
+    return Transaction(
+        seq, identity, time, {"host": "h", "user": "u"}, position.digest, ops or [{"op": "x", "n": seq}]
+    )
 
 
 def write(log: Log, count: int, position: Position | None = None) -> list[Position]:
@@ -54,7 +58,11 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 def test_entry_differs_from_its_description(backend: Backend) -> None:
     log = Log(backend, PREFIX)
     ops: list[Op] = [{"op": "run.start", "run": "ü\n", "tags": [], "config": {"b": 1.5, "a": None}}]
-    first = log.append(Transaction(0, "0" * 31 + "1", "2026-01-02T03:04:05.000006Z", {"user": "u", "host": "h"}, GENESIS, ops))
+    first = log.append(
+        Transaction(
+            0, "0" * 31 + "1", "2026-01-02T03:04:05.000006Z", {"user": "u", "host": "h"}, GENESIS, ops
+        )
+    )
     data = (
         '{"actor":{"host":"h","user":"u"},"format":1,"id":"00000000000000000000000000000001",'
         '"ops":[{"config":{"a":null,"b":1.5},"op":"run.start","run":"ü\\n","tags":[]}],'
@@ -163,7 +171,18 @@ def spell_format(data: bytes, other: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [swap, renumber, truncate, empty, make_list, make_binary, nest_deeply, forget_prev, number_ops, spell_format],
+    [
+        swap,
+        renumber,
+        truncate,
+        empty,
+        make_list,
+        make_binary,
+        nest_deeply,
+        forget_prev,
+        number_ops,
+        spell_format,
+    ],
 )
 def test_damaged_entry_raises_something_else(
     backend: Backend, damage: Callable[[bytes, bytes], bytes]

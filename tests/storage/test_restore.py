@@ -41,7 +41,11 @@ def targets(folder: Path, contents: dict[str, bytes], executable: Sequence[str] 
 
 
 def restore(
-    store: Store, folder: Path, contents: dict[str, bytes], packs: Sequence[bytes], executable: Sequence[str] = ()
+    store: Store,
+    folder: Path,
+    contents: dict[str, bytes],
+    packs: Sequence[bytes],
+    executable: Sequence[str] = (),
 ) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     return store.restorer(packs).restore(
@@ -76,7 +80,9 @@ BACKENDS: dict[str, Callable[[Path], Backend]] = {
 
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_restored_files_differ_from_those_stored(tmp_path: Path, kind: str) -> None:
-    store = builders.new_store(BACKENDS[kind](tmp_path), tmp_path / "cache", chunker=SMALL_CHUNKS, limits=MANY_PACKS)
+    store = builders.new_store(
+        BACKENDS[kind](tmp_path), tmp_path / "cache", chunker=SMALL_CHUNKS, limits=MANY_PACKS
+    )
     contents = mixed()
     packs = builders.packs_of(builders.put_bytes(store, tmp_path / "in", *contents.values()))
     for reader in (store, another(store, tmp_path)):
@@ -332,9 +338,7 @@ def test_what_stands_in_the_way_is_removed(tmp_path: Path, place: Callable[[Path
 
 
 @pytest.mark.parametrize("call", ["pwrite", "replace", "utime"])
-def test_failing_disk_leaves_a_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_failing_disk_leaves_a_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     store = builders.local_store(tmp_path, chunker=SMALL_CHUNKS)
     contents = mixed()
     packs = builders.packs_of(builders.put_bytes(store, tmp_path / "in", *contents.values()))
@@ -402,7 +406,9 @@ def test_killed_restore_leaves_a_half_file(tmp_path: Path, reads: int) -> None:
     assert all(contents.get(name) == value for name, value in left.items())
     assert len(left) < len(contents)
     assert restore(store, out, contents, packs) == len(contents) - len(left)
-    found = {n: v for n, v in builders.files_below(out).items() if v is not None and TEMPORARY_PREFIX not in n}
+    found = {
+        n: v for n, v in builders.files_below(out).items() if v is not None and TEMPORARY_PREFIX not in n
+    }
     assert found == contents
 
 

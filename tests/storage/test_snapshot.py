@@ -86,7 +86,9 @@ def test_mixed_files_come_back_in_another_order(tmp_path: Path) -> None:
 
 def test_executable_bit_is_lost(tmp_path: Path) -> None:
     store = builders.local_store(tmp_path, chunker=SMALL_CHUNKS)
-    paths = [builders.write_old(tmp_path / name, builders.noise(size)) for name, size in (("a", 9), ("b", 9000))]
+    paths = [
+        builders.write_old(tmp_path / name, builders.noise(size)) for name, size in (("a", 9), ("b", 9000))
+    ]
     for path in paths:
         path.chmod(0o755)
     assert all(file.executable for file in builders.put_files(store, paths)[0])
@@ -197,7 +199,9 @@ def test_default_pack_holds_more_than_8192_objects(tmp_path: Path) -> None:
 
 
 def test_object_larger_than_a_pack_is_refused(tmp_path: Path) -> None:
-    store = builders.local_store(tmp_path, limits=PackLimits(target_bytes=1000, max_bytes=1500, max_objects=9))
+    store = builders.local_store(
+        tmp_path, limits=PackLimits(target_bytes=1000, max_bytes=1500, max_objects=9)
+    )
     contents = [builders.noise(size, size) for size in (10, 5000, 20, 6000, 7000)]
     packs = builders.put_bytes(store, tmp_path / "in", *contents)
     assert len(packs.packs) >= 3

@@ -268,7 +268,9 @@ def writing(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
     def start(writer: Callable[..., None], size: int) -> Path:
         path = tmp_path / "busy"
-        path.write_bytes(b"".join(f"{n:08}".encode() for n in range(size // 8)) if writer is append else bytes(size))
+        path.write_bytes(
+            b"".join(f"{n:08}".encode() for n in range(size // 8)) if writer is append else bytes(size)
+        )
         builders.age(path)
         before = path.stat().st_mtime_ns
         writers.append(SPAWN.Process(target=writer, args=(str(path), size, stop)))
@@ -303,7 +305,9 @@ def count_times_in_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
 NAMES = [name for name in dir(os.stat_result) if name.startswith("st_")]
 
 
-@pytest.mark.parametrize("clock, size", [("fine", 64 * KIB), ("coarse", 64 * KIB), ("coarse", 2 * MIB), ("coarse", 8 * MIB)])
+@pytest.mark.parametrize(
+    "clock, size", [("fine", 64 * KIB), ("coarse", 64 * KIB), ("coarse", 2 * MIB), ("coarse", 8 * MIB)]
+)
 @pytest.mark.parametrize("writer", [rewrite, truncate_and_write, append])
 def test_busy_file_is_stored_as_it_never_was(
     tmp_path: Path,

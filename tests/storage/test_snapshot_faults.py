@@ -45,7 +45,8 @@ def test_full_disk_keeps_what_a_snapshot_has_written(tmp_path: Path) -> None:
         store = builders.new_store(backend, tmp_path / "cache")
         for sizes in ([9 * MIB], [MIB] * 9):  # one large file, several small ones
             paths = [
-                builders.write_old(tmp_path / "in" / f"{n}", builders.noise(size, n)) for n, size in enumerate(sizes)
+                builders.write_old(tmp_path / "in" / f"{n}", builders.noise(size, n))
+                for n, size in enumerate(sizes)
             ]
             with pytest.raises(StoreError) as caught:
                 builders.put_files(store, paths)
