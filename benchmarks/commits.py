@@ -90,9 +90,8 @@ def main() -> None:
         project = Project(Store.open(str(folder / "store"), cache=folder / "cache"), NAME)
         state = project.state()
         last = ArtifactName(NAME, "model", "latest")
-        print(
-            f"{state.collections['model'].next_version} versions, numbers distinct and gap-free; {last.short} is the last"
-        )
+        count = state.collections["model"].next_version
+        print(f"{count} versions, numbers distinct and gap-free; {last.short} is the last")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def check(folder: Path, acknowledged: list[tuple[int, int, str]]) -> int:
     for artifact in artifacts:
         with artifact.open("file") as file, artifact.open("name") as name:
             content[artifact.version] = (file.read(), name.read())
-    assert len({value for value in content.values()}) == len(content)
+    assert len(set(content.values())) == len(content)
     for worker, number, version in acknowledged:
         file, name = content[version]
         assert file == content_of(worker, number)

@@ -226,7 +226,7 @@ def test_lost_answer_hides_the_winner(backend: Backend) -> None:
 
     faulty = FaultyBackend(backend, ScriptedFaults({"create": [Fault.BEFORE, Fault.AFTER]}), on_step=on_step)
     log = Log(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
-    log.turn = lambda: threading.Lock()  # type: ignore[method-assign,assignment,return-value]
+    log.turn = threading.Lock  # type: ignore[method-assign,assignment,return-value]
     committer(backend, log=log).commit(take("ours"))
     names = [who for _, who in given(backend)]
     assert sorted(names) == ["ours", "x", "y"]
