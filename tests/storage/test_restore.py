@@ -133,7 +133,7 @@ def test_flipped_byte_reaches_a_file(tmp_path: Path, knows: bool) -> None:
         path = tmp_path / "store" / "packs" / pack.hex()[:2] / f"{pack.hex()}.pack"
         builders.flip(path, position, bit=number % 8)
         out = tmp_path / f"out{number}"
-        old = dict.fromkeys(("small", "a/b/large"), b"as it was")
+        old: dict[str, bytes] = dict.fromkeys(("small", "a/b/large"), b"as it was")
         for name, content in old.items():
             builders.write_old(out / name, content)
         reader = store if knows else another(store, tmp_path, f"cache{number}")
