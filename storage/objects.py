@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .backend import Backend, Buffer
 from .codec import Codec, decode, decode_chunk_list
 from .digest import digest_of, short
-from .errors import IntegrityError, NotFoundError
+from .errors import FormatError, IntegrityError, NotFoundError
 from .locations import Location, Locations
 from .pack import TAIL_BYTES, PackedObject, decode_trailer, pack_key, trailer_length
 
@@ -129,6 +129,8 @@ class Objects:
             return size_bytes, decode_trailer(memoryview(tail)[len(tail) - length :], size_bytes)
         except IntegrityError as error:
             raise IntegrityError(f"pack {short(pack)}: {error}; {_REPAIR}") from error
+        except FormatError as error:
+            raise FormatError(f"pack {short(pack)}: {error}") from error
         except NotFoundError as error:
             raise NotFoundError(
                 f"pack {short(pack)} is missing from {self.backend.url}; {_REPAIR}"

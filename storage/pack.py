@@ -12,7 +12,8 @@ from pathlib import Path
 from blake3 import blake3
 
 from .backend import Buffer
-from .digest import DIGEST_BYTES, digest_of
+from .codec import PLAIN_LIMIT_BYTES, Codec
+from .digest import DIGEST_BYTES, digest_of, short
 from .errors import FormatError, IntegrityError
 
 HEADER = b"LNARTPK\x01"
@@ -20,13 +21,13 @@ _INDEX_MAGIC = b"LNARTIX\x01"
 _ROW = struct.Struct("<32sQQB")
 _LENGTH = struct.Struct("<Q")
 _FOOTER_BYTES = DIGEST_BYTES + len(_INDEX_MAGIC) + _LENGTH.size
+_MAX_TRAILER_BYTES = 64 * 1024 * 1024  # more than a million objects
+_MAX_RAW_BYTES = (1 << 63) - 1
 _WRITE_BYTES = 1024 * 1024  # one write(2): 128 KiB took 0.99 s a GiB here, 1 MiB 0.29 s, 4 MiB the same
-TAIL_BYTES = (
-    64 * 1024
-)  # one read of a pack's end brings the trailer of 1,300 objects; a longer one takes a second
+# One read of a pack's end brings the trailer of 1,300 objects; a longer one takes a second read.
+TAIL_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class PackLimits:
     """When a writer closes a pack."""
 
@@ -82,13 +83,16 @@ def trailer_length(tail: Buffer, pack_bytes: int) -> int:
 
     Raises: IntegrityError when this is not the end of a pack; FormatError when it is a newer one's.
     """
+    if len(tail) < 16:
+        raise IntegrityError("no trailer at its end: it is truncated or not a pack")
     magic = bytes(tail[-16:-8])
     if magic[:7] == _INDEX_MAGIC[:7] and magic[7] > _INDEX_MAGIC[7]:
         raise FormatError(f"pack of format {magic[7]}: this version reads format 1; upgrade lineart")
-    if len(tail) < 16 or magic != _INDEX_MAGIC:
+    if magic != _INDEX_MAGIC:
         raise IntegrityError("no trailer at its end: it is truncated or not a pack")
     length: int = _LENGTH.unpack(tail[-8:])[0]
-    if length < _FOOTER_BYTES or length + len(HEADER) > pack_bytes or (length - _FOOTER_BYTES) % _ROW.size:
+    too_long = length + len(HEADER) > pack_bytes or length > _MAX_TRAILER_BYTES
+    if length < _FOOTER_BYTES or too_long or (length - _FOOTER_BYTES) % _ROW.size:
         raise IntegrityError(f"trailer of {length} bytes in a pack of {pack_bytes} bytes")
     return length
 
@@ -100,6 +104,11 @@ def decode_trailer(trailer: Buffer, pack_bytes: int) -> list[PackedObject]:
         raise IntegrityError("the index does not match its checksum")
     objects, offset = [], len(HEADER)
     for digest, raw_bytes, stored_bytes, codec in _ROW.iter_unpack(index):
+        # What is read for one object must fit into the memory; only a list of chunks may be longer.
+        if raw_bytes > _MAX_RAW_BYTES or (codec != Codec.CHUNKS and stored_bytes > PLAIN_LIMIT_BYTES):
+            raise IntegrityError(
+                f"object {short(digest)}: {stored_bytes} stored and {raw_bytes} raw bytes are too many"
+            )
         objects.append(PackedObject(digest, raw_bytes, offset, stored_bytes, codec))
         offset += stored_bytes
     if offset + len(trailer) != pack_bytes:
