@@ -28,6 +28,7 @@ _WRITE_BYTES = 1024 * 1024  # one write(2): 128 KiB took 0.99 s a GiB here, 1 Mi
 TAIL_BYTES = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
 class PackLimits:
     """When a writer closes a pack."""
 
