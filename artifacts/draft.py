@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..storage.errors import InvalidPathError, NotFoundError, UsageError
 from ..storage.reading import source_error
+from ..storage.restore import TEMPORARY_PREFIX
 from .manifest import Entry
 from .paths import check_link, check_path
 
@@ -105,6 +106,8 @@ def walk(
         empty = True
         for entry in _scan(current):
             path = below + entry.name
+            if entry.name.startswith(TEMPORARY_PREFIX):
+                continue  # what a killed download has left
             if excluded and _matches(excluded, path, entry.name):
                 continue
             empty = False

@@ -42,8 +42,8 @@ class ChunkerParameters:
                 f"chunker sizes {sizes[:3]}: expected a minimum of at most 1 MiB, an average between 256 bytes and"
                 " 4 MiB and a maximum of at least 1 KiB"
             )
-        if not 0 <= self.normalization <= 3 or not 0 <= self.seed < 1 << 64:
-            raise FormatError(f"chunker normalization and seed {sizes[3:]}: expected 0 to 3 and 64 bits")
+        if not 0 <= self.normalization <= 3 or not 0 <= self.seed < 1 << 63:
+            raise FormatError(f"chunker normalization and seed {sizes[3:]}: expected 0 to 3 and 63 bits")
 
 
 # A manifest line has about 100 bytes: one edit costs 64 KiB of 700 lines, not 512 KiB.

@@ -10,7 +10,7 @@ import random
 import subprocess
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +24,14 @@ from lineart.storage.errors import Error
 from lineart.storage.local import LocalBackend
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.pack import PackLimits
+from lineart.storage.restore import FileTarget
 from lineart.storage.snapshot import SnapshotPacks, StoredFile
 from lineart.storage.store import SETTINGS_KEY, Store, StoreSettings
 
 SPAWN = multiprocessing.get_context("spawn")  # real processes, that share nothing with the test
 HANG_S = 120.0
 NOBODY = 65534
+THEN_NS = 1_700_000_000_000_000_000  # the modification time of what is restored
 KIB, MIB = 1024, 1024 * 1024
 SMALL_CHUNKS = ChunkerParameters(
     minimum=256, average=1024, maximum=4096
@@ -98,6 +100,27 @@ def packs_of(packs: SnapshotPacks) -> list[bytes]:
 def read_back(store: Store, content: bytes, packs: SnapshotPacks) -> bytes:
     """What the store gives for the digest of `content`."""
     return bytes(store.objects.read(digest_of(content), packs_of(packs)))
+
+
+def targets(folder: Path, contents: dict[str, bytes], executable: Sequence[str] = ()) -> list[FileTarget]:
+    """Where the contents are to lie below `folder`."""
+    return [
+        FileTarget(f"{folder}/{name}", digest_of(content), len(content), name in executable)
+        for name, content in contents.items()
+    ]
+
+
+def restore(
+    store: Store,
+    folder: Path,
+    contents: dict[str, bytes],
+    packs: Sequence[bytes],
+    executable: Sequence[str] = (),
+) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return store.restorer(packs).restore(
+        targets(folder, contents, executable), str(folder), modified_ns=THEN_NS
+    )
 
 
 def pack_paths(store_folder: Path) -> list[Path]:
@@ -258,4 +281,5 @@ def environment(folder: Path) -> Mapping[str, str]:
         "LINEART_STORE": str(folder / "store"),
         "LINEART_CACHE": str(folder / "cache"),
         "HOME": str(folder / "home"),
+        "TMPDIR": str(folder),  # a killed process leaves its drafts there
     }

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import builders
+from lineart.artifacts.decisions import decide_alias
 from lineart.artifacts.names import ProjectName
 from lineart.artifacts.project import Project
-from lineart.storage.backend import Backend
 from lineart.storage.digest import digest_of
 from lineart.storage.errors import (
     CommError,
@@ -487,12 +487,9 @@ def test_alias_moved_by_somebody_else_is_moved_back(tmp_path: Path) -> None:
     log(FILES)
     log({"b": b"b"})
     workspace = Workspace(Store.open(str(tmp_path / "store"), cache=tmp_path / "cache"), PROJECT)
-    from lineart.artifacts.decisions import decide_alias
-
     name = workspace.parse("data:v0")
     with pytest.raises(ConflictError) as caught:
         workspace.project().commit(
             lambda state: decide_alias(state, name, "latest", expect=0, expect_set=True)
         )
     builders.one_line(caught.value, "data:latest", "v1", "v0")
-    assert isinstance(workspace.store.backend, Backend)

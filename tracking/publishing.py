@@ -12,7 +12,7 @@ from ..artifacts.draft import Draft
 from ..artifacts.names import ArtifactName, ProjectName
 from ..artifacts.publish import publish
 from ..artifacts.version import Version
-from ..storage.errors import UsageError
+from ..storage.errors import NotFoundError, UsageError
 from ..storage.snapshot import Progress
 from ..storage.transaction import canonical_json
 from .artifact import Artifact
@@ -65,7 +65,11 @@ def log_draft(
         workspace.store, draft, base_packs=base_packs, portable=artifact.portable, progress=progress
     )
     ops = home.commit(lambda state: decide_log(state, replace(request, content=content)))
-    number = home.state().collections[artifact.collection].by_digest[content.digest]
+    number = home.state().collections[artifact.collection].by_digest.get(content.digest)
+    if number is None:
+        raise NotFoundError(
+            f"artifact {artifact.collection!r}: the version was deleted as soon as it was logged"
+        )
     name = ArtifactName(home.name, artifact.collection, f"v{number}")
     artifact.bind(workspace, workspace.version(name))
     artifact.stored_bytes = content.new_bytes

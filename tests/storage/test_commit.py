@@ -215,9 +215,6 @@ def test_lost_answer_hides_the_winner(backend: Backend) -> None:
     """Our answer is lost, and the number was somebody else's: that is a conflict, not a success."""
     other = committer(backend)
 
-    class Late(MemoryBackend):
-        """Lets the other win just before each of the first creates."""
-
     wins = iter(["x", "y"])
 
     def on_step(method: str, key: str) -> None:
