@@ -18,7 +18,7 @@ demo: $(VENV)/demo.stamp ## dataset, training, evaluation, promotion: `art demo`
 	@$(BIN)/art demo
 
 test: $(VENV)/dev.stamp ## tests and doctests, without the slow ones
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow"
 
 check: export LINEART_TEST_MINISTACK := $(abspath $(VENV))/ministack/bin/ministack
 check: $(VENV)/dev.stamp $(VENV)/ministack.stamp ## all that CI runs: format, lint, types, layers, docs, every test
@@ -28,7 +28,7 @@ check: $(VENV)/dev.stamp $(VENV)/ministack.stamp ## all that CI runs: format, li
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python docs/generate_cli.py --check
-	@$(BIN)/pytest
+	@$(BIN)/python -m pytest
 
 bench: $(VENV)/dev.stamp ## run every benchmark: seconds, bytes and ratios
 	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
