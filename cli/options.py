@@ -10,7 +10,7 @@ import click
 from .completion import complete_projects
 
 if TYPE_CHECKING:
-    from ..tracking.settings import Settings
+    from ..tracking.settings import StoreChoice
     from ..tracking.workspace import Workspace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -53,12 +53,12 @@ def given(ctx: click.Context, name: str) -> str | None:
     return value
 
 
-def chosen_by(settings: Settings) -> str:
+def chosen_by(settings: StoreChoice) -> str:
     """What chose the store, in words."""
     return "--store" if settings.store_from == "argument" else settings.store_from
 
 
-def find_given_settings(ctx: click.Context) -> Settings:
+def find_given_settings(ctx: click.Context) -> StoreChoice:
     """The settings that options, environment and files say. Raises: UsageError, InvalidNameError."""
     from ..tracking.settings import find_settings
 

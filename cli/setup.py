@@ -14,7 +14,7 @@ from .output import Cell, counted, note, printable, say, say_facts, say_json, si
 
 if TYPE_CHECKING:
     from ..storage.store import Store
-    from ..tracking.settings import Settings
+    from ..tracking.settings import StoreChoice
     from ..tracking.workspace import Workspace
 
 SETTINGS_FILE = "lineart.toml"
@@ -104,7 +104,7 @@ def _absolute(key: str, value: str, file: Path) -> str:
     return value
 
 
-def _make(settings: Settings) -> tuple[Store, bool]:
+def _make(settings: StoreChoice) -> tuple[Store, bool]:
     """The store, and whether it was made now."""
     from ..artifacts.project import utc_now
     from ..storage.errors import NotFoundError
@@ -125,7 +125,7 @@ def _make(settings: Settings) -> tuple[Store, bool]:
         return made, True
 
 
-def _say_made(facts: dict[str, Any], settings: Settings) -> None:
+def _say_made(facts: dict[str, Any], settings: StoreChoice) -> None:
     store = click.style(printable(facts["store"]), bold=True)
     say(f"made the store {store}" if facts["created"] else f"the store {store} is there already")
     say_facts(
@@ -147,7 +147,7 @@ def _say_made(facts: dict[str, Any], settings: Settings) -> None:
     )
 
 
-def _settings_words(facts: dict[str, Any], settings: Settings) -> str:
+def _settings_words(facts: dict[str, Any], settings: StoreChoice) -> str:
     environment = os.environ.get("LINEART_STORE")
     if facts["settings_file"]:
         words = f"{SETTINGS_FILE} " + ("written" if facts["settings_written"] else "says so already")

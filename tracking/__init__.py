@@ -10,8 +10,9 @@ from .api import Api
 from .artifact import Artifact
 from .publishing import log_draft
 from .run import Run
+from .run_settings import Settings
 from .session import current_run, default_workspace, finish, init, log, log_artifact, use_artifact
-from .settings import Settings, find_settings
+from .settings import StoreChoice, find_settings
 from .values import Config, Summary
 from .workspace import Workspace
 
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "Run",
     "Settings",
+    "StoreChoice",
     "Summary",
     "Workspace",
     "current_run",

@@ -21,7 +21,7 @@ _KEYS = {"store", "project", "entity", "cache", "storage_options"}
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class StoreChoice:
     """The answer, and for the store where it came from."""
 
     store: str
@@ -44,8 +44,8 @@ def find_settings(
     entity: str | None = None,
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
-) -> Settings:
-    """Settings for a process in `folder` (default: the current one).
+) -> StoreChoice:
+    """The choice for a process in `folder` (default: the current one).
 
     Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`; `lineart.toml` or
     `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
@@ -85,7 +85,7 @@ def find_settings(
     options: Mapping[str, Any] = next(
         (values["storage_options"] for _, values in files if "storage_options" in values), {}
     )
-    return Settings(
+    return StoreChoice(
         store=store_url or str(home / ".lineart"),
         store_from=store_from,
         project=check_name(project_name, "project"),

@@ -13,7 +13,7 @@ from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..storage.errors import NotFoundError
 from ..storage.store import Store, open_backend
-from .settings import DEFAULT_ENTITY, Settings
+from .settings import DEFAULT_ENTITY, StoreChoice
 
 
 class Workspace:
@@ -25,7 +25,7 @@ class Workspace:
         self._projects: dict[ProjectName, Project] = {}
 
     @classmethod
-    def open(cls, settings: Settings, *, create: bool = False) -> Workspace:
+    def open(cls, settings: StoreChoice, *, create: bool = False) -> Workspace:
         """Open the store that `settings` name; nobody's choice (`~/.lineart`) and `create` make it when missing.
 
         Raises: NotFoundError when there is no store; FormatError, StoreError, CommError.

@@ -165,7 +165,12 @@ def test_reader_that_stops_ends_the_writer_quietly(digits: Path, art) -> None:
 def test_interrupt_is_quiet(digits: Path, art) -> None:
     reading = [ART, "put", "-", "-n", "x", "-t", "x"]
     with subprocess.Popen(
-        reading, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        reading,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A job in the background of a shell without job control inherits that interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - one thread
     ) as child:
         time.sleep(1.0)  # it has started to wait for its input
         child.send_signal(signal.SIGINT)

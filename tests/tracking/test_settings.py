@@ -10,7 +10,7 @@ import pytest
 import lineart
 import scenario
 from lineart.storage.errors import InvalidNameError, NotFoundError, UsageError
-from lineart.tracking import Settings, Workspace, find_settings
+from lineart.tracking import StoreChoice, Workspace, find_settings
 
 ORDER = ["argument", "environment", "lineart.toml", "pyproject.toml", "user file", "default"]
 
@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def find(place: Path, sources: list[str] | tuple[str, ...], key: str) -> Settings:
+def find(place: Path, sources: list[str] | tuple[str, ...], key: str) -> StoreChoice:
     """Settings in `place` with `key` given in each of `sources`, each with a value of its own."""
     root, home = place.parents[1], place.parents[2] / "home"
     environ = {"HOME": str(home)}
@@ -68,7 +68,7 @@ def test_nearest_project_file_is_the_only_one_read(place: Path) -> None:
 
 def test_nothing_given_is_the_default(place: Path) -> None:
     found = find_settings(environ={"HOME": "/home/ada"}, folder=place)
-    assert found == Settings(
+    assert found == StoreChoice(
         store="/home/ada/.lineart",
         store_from="default",
         project="uncategorized",
