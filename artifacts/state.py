@@ -23,7 +23,16 @@ from ..storage.transaction import FORMAT, Op, Transaction
 
 # Facts that change nothing a decision depends on; the catalog reads them.
 _RECORDED_ONLY = frozenset(
-    {"edge.use", "edge.produce", "edge.used_by", "run.start", "run.update", "run.finish"}
+    {
+        "edge.use",
+        "edge.produce",
+        "edge.used_by",
+        "run.start",
+        "run.join",
+        "run.update",
+        "run.files",
+        "run.finish",
+    }
 )
 
 

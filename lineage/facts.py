@@ -12,7 +12,7 @@ from typing import Any
 
 from ..storage.transaction import Op, Transaction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -57,10 +57,11 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT",
     },
     "run_events": {
-        "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "name": "VARCHAR",
-        "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR", "config": "VARCHAR",
-        "summary": "VARCHAR", "capture": "VARCHAR", "state": "VARCHAR", "exit_code": "BIGINT", "error": "VARCHAR",
-        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+        "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "writer": "VARCHAR",
+        "name": "VARCHAR", "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR",
+        "config": "VARCHAR", "summary": "VARCHAR", "capture": "VARCHAR", "state": "VARCHAR", "exit_code": "BIGINT",
+        "error": "VARCHAR", "files": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
     },
 }  # fmt: skip
 
@@ -202,9 +203,9 @@ def _run(project: str, op: Op) -> list[_Row]:
         "run": op["run"],
         "event": op["op"],
         "group_name": op.get("group"),
-        **{key: op.get(key) for key in ("name", "job_type", "notes", "exit_code", "error")},
-        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture")},
-        "state": "running" if op["op"] == "run.start" else op.get("state"),
+        **{key: op.get(key) for key in ("writer", "name", "job_type", "notes", "exit_code", "error")},
+        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
+        "state": op.get("state"),
     }
     return [("run_events", row)]
 
@@ -220,6 +221,8 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "edge.used_by": _used_by,
     "edge.produce": _produce,
     "run.start": _run,
+    "run.join": _run,
     "run.update": _run,
+    "run.files": _run,
     "run.finish": _run,
 }

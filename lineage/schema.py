@@ -57,16 +57,66 @@ LEFT JOIN (SELECT version_id, list(alias ORDER BY alias <> 'latest', alias) AS a
 CREATE VIEW tags AS
 SELECT version_id, project, collection, version, unnest(tags) AS tag FROM versions WHERE NOT deleted;
 
+CREATE VIEW run_states AS -- of the log; whether a run that is "running" there still lives, only its heartbeat tells
+WITH joined AS (
+    SELECT run_id, coalesce(writer, '') AS writer, max(position) AS at
+    FROM run_events WHERE event IN ('run.start', 'run.join') GROUP BY ALL),
+ended AS (
+    SELECT run_id, coalesce(writer, '') AS writer, max(position) AS at, arg_max(state, position) AS state
+    FROM run_events WHERE event = 'run.finish' GROUP BY ALL),
+latest AS (
+    SELECT e.run_id, max(e.at) AS at, arg_max(e.state, e.at) AS state, arg_max(j.at, e.at) AS joined
+    FROM ended e LEFT JOIN joined j USING (run_id, writer) GROUP BY e.run_id),
+still_open AS (SELECT DISTINCT run_id FROM joined ANTI JOIN ended USING (run_id, writer)),
+failed AS ( -- one process of several that worked at the same time
+    SELECT e.run_id, arg_max(e.state, e.at) AS state
+    FROM ended e JOIN latest l USING (run_id) WHERE e.state <> 'finished' AND e.at > l.joined GROUP BY e.run_id)
+SELECT run_id, CASE WHEN o.run_id IS NOT NULL OR l.run_id IS NULL THEN 'running' ELSE coalesce(f.state, l.state) END
+       AS state
+FROM (SELECT DISTINCT run_id FROM run_events) r
+LEFT JOIN latest l USING (run_id) LEFT JOIN still_open o USING (run_id) LEFT JOIN failed f USING (run_id);
+
+CREATE VIEW merged_config AS -- each event has the keys that it changed
+WITH said AS (SELECT run_id, config AS values, position FROM run_events WHERE config IS NOT NULL),
+several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
+SELECT run_id, values::JSON AS config FROM said ANTI JOIN several USING (run_id)
+UNION ALL
+SELECT run_id, json_group_object(key, value) AS config
+FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
+      FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
+GROUP BY run_id;
+
+CREATE VIEW merged_summary AS -- each event has the keys that it changed
+WITH said AS (SELECT run_id, summary AS values, position FROM run_events WHERE summary IS NOT NULL),
+several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
+SELECT run_id, values::JSON AS summary FROM said ANTI JOIN several USING (run_id)
+UNION ALL
+SELECT run_id, json_group_object(key, value) AS summary
+FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
+      FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
+GROUP BY run_id;
+
 CREATE VIEW runs AS
 SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position) AS name,
        arg_max(job_type, position) AS job_type, arg_max(group_name, position) AS group_name,
        from_json(arg_max(tags, position), '["VARCHAR"]') AS tags, arg_max(notes, position) AS notes,
-       arg_max(state, position) AS state, arg_max(exit_code, position) AS exit_code, arg_max(error, position) AS error,
-       arg_max(config, position)::JSON AS config, arg_max(summary, position)::JSON AS summary,
+       any_value(s.state) AS state,
+       CASE WHEN any_value(s.state) <> 'running' THEN arg_max(exit_code, position) END AS exit_code,
+       CASE WHEN any_value(s.state) NOT IN ('running', 'finished') THEN arg_max(error, position) END AS error,
+       any_value(c.config) AS config, any_value(m.summary) AS summary,
        arg_max(capture, position)::JSON AS capture, arg_max(user_name, position) AS user_name,
-       arg_max(host, position) AS host, min(time)::TIMESTAMP AS created_at,
-       max(time) FILTER (event = 'run.finish')::TIMESTAMP AS finished_at
-FROM run_events GROUP BY run_id;
+       arg_max(e.host, position) AS host, min(time)::TIMESTAMP AS created_at,
+       CASE WHEN any_value(s.state) <> 'running'
+            THEN max(time) FILTER (event = 'run.finish')::TIMESTAMP END AS finished_at
+FROM run_events e JOIN run_states s USING (run_id)
+LEFT JOIN merged_config c USING (run_id) LEFT JOIN merged_summary m USING (run_id)
+GROUP BY run_id;
+
+CREATE VIEW run_files AS
+SELECT run_id, files ->> 'digest' AS digest, from_json(files -> 'packs', '["VARCHAR"]') AS packs,
+       from_json(files -> 'meta_packs', '["VARCHAR"]') AS meta_packs, (files ->> 'file_count')::BIGINT AS file_count,
+       (files ->> 'size_bytes')::BIGINT AS size_bytes, position
+FROM run_events WHERE files IS NOT NULL;
 
 CREATE VIEW config AS
 SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
