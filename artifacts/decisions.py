@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any
 
 from ..storage.errors import ConflictError, NotFoundError, UsageError
@@ -46,6 +47,8 @@ class LogRequest:
     run: str | None = None
     derived_from: Sequence[str] | None = None  # qualified names of inputs; None: all that the run used so far
     ttl_s: int | None = None
+    step: int | None = None  # of the run's history
+    source: str | None = None  # of a link: the full name of the version that has this content
 
 
 def find_collection(state: ProjectState, name: str) -> CollectionState:
@@ -148,6 +151,10 @@ def _create_op(request: LogRequest, number: int, tags: Sequence[str]) -> Op:
         op["packs"] = list(content.packs)
     else:
         op["packs_object"] = content.packs_object
+    if request.step is not None:
+        op["step"] = request.step
+    if request.source is not None:
+        op["source"] = request.source
     return op
 
 
@@ -159,6 +166,8 @@ def _revise_ops(version: VersionState, request: LogRequest, tags: Sequence[str])
         changes["description"] = request.description
     if not set(tags) <= set(version.tags):
         changes["tags"] = sorted({*version.tags, *tags})
+    if request.ttl_s is not None and request.ttl_s != version.ttl_s:
+        changes["ttl_s"] = request.ttl_s
     if not changes:
         return []
     return [{"op": "version.revise", "collection": request.collection, "version": version.number, **changes}]
@@ -226,8 +235,12 @@ def decide_revision(
     metadata: Mapping[str, Any] | None = None,
     description: str | None = None,
     change_tags: Callable[[set[str]], Iterable[str]] | None = None,
+    ttl_s: int | EllipsisType | None = ...,
 ) -> list[Op]:
-    """Ops that revise what is not None. Raises: NotFoundError, InvalidNameError for a tag."""
+    """Ops that revise what is not None; of `ttl_s` what is not ``...``, since None means to keep for ever.
+
+    Raises: NotFoundError, InvalidNameError for a tag.
+    """
     version = find_version(state, name)
     changes: dict[str, Any] = {}
     if metadata is not None and dict(metadata) != dict(version.metadata):
@@ -238,6 +251,8 @@ def decide_revision(
         tags = sorted({check_name(tag, "tag") for tag in change_tags(set(version.tags))})
         if tags != sorted(version.tags):
             changes["tags"] = tags
+    if ttl_s is not ... and ttl_s != version.ttl_s:
+        changes["ttl_s"] = ttl_s
     if not changes:
         return []
     return [{"op": "version.revise", "collection": name.collection, "version": version.number, **changes}]
@@ -246,10 +261,16 @@ def decide_revision(
 def decide_deletion(state: ProjectState, name: ArtifactName, *, delete_aliases: bool = False) -> list[Op]:
     """Ops that delete a version and leave its tombstone; `latest` moves to the newest that is left.
 
-    Raises: NotFoundError; UsageError when other aliases point to it and `delete_aliases` is false.
+    Raises: NotFoundError; UsageError when it is linked elsewhere, or other aliases point to it and `delete_aliases` is
+    false.
     """
     version = find_version(state, name)
     collection = state.collections[name.collection]
+    if version.links:
+        raise UsageError(
+            f"version {collection.name}:v{version.number} is linked as {', '.join(version.links)};"
+            " remove the links first: unlink() them, or delete them"
+        )
     aliases = collection.aliases_of(version.number)
     named = [alias for alias in aliases if alias != LATEST]
     if named and not delete_aliases:

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..storage.codec import compress_whole, decompress_whole
@@ -18,7 +18,14 @@ from ..storage.log import Position
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, canonical_json
 from .names import ProjectName
-from .state import CollectionState, ProjectFold, ProjectState, VersionState
+from .state import (
+    CollectionState,
+    Contribution,
+    Gathering,
+    ProjectFold,
+    ProjectState,
+    VersionState,
+)
 
 _CHECKPOINT_FORMAT = 1
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
@@ -121,6 +128,7 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
         "head": position.digest,
         "newer": state.newer,
         "collections": collections,
+        "gatherings": [[*key, asdict(gathering)] for key, gathering in state.gatherings.items()],
     }
     return compress_whole(canonical_json(value))
 
@@ -136,17 +144,28 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
         state = ProjectState(newer=found["newer"])
         for fields in found["collections"]:
             collection = _collection(fields)
-            state = ProjectState(state.collections.insert(collection.name, collection), state.newer)
+            state = replace(state, collections=state.collections.insert(collection.name, collection))
+        for name, distributed_id, fields in found.get("gatherings", ()):
+            gathering = Gathering(tuple(map(_contribution, fields["waiting"])), fields["finished"])
+            state = replace(state, gatherings=state.gatherings.insert((name, distributed_id), gathering))
         return state, Position(found["seq"], found["head"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"checkpoint: {error!r}") from error
+
+
+def _tuples(fields: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {**fields, **{key: tuple(fields[key]) for key in keys if key in fields}}
+
+
+def _contribution(fields: Mapping[str, Any]) -> Contribution:
+    return Contribution(**_tuples(fields, "packs", "meta_packs", "aliases", "tags"))
 
 
 def _collection(fields: Mapping[str, Any]) -> CollectionState:
     collection = CollectionState(fields["name"], fields["type"], fields["description"], fields["created_at"])
     versions, by_digest, aliases = collection.versions, collection.by_digest, collection.aliases
     for row in fields["versions"]:
-        version = VersionState(**{**row, **{key: tuple(row[key]) for key in ("tags", "packs", "meta_packs")}})
+        version = VersionState(**_tuples(row, "tags", "packs", "meta_packs", "links"))
         versions = versions.insert(version.number, version)
         if not version.deleted:
             by_digest = by_digest.insert(version.digest, version.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from ..storage.digest import parse_hex
 from ..storage.errors import IntegrityError, NotFoundError
@@ -64,19 +65,24 @@ def publish(
     if len(packs) + len(meta_packs) > _INLINE_PACKS:
         packs_object, meta_packs = _store_pack_list(store, packs, meta_packs)
         packs = []
-    references = [(e.path, e.target or "") for e in manifest.values() if e.kind == "reference"]
     content = Content(
         digest=digest.hex(),
         size_bytes=manifest.size_bytes,
         file_count=sum(entry.digest is not None for entry in manifest.values()),
-        reference_count=len(references),
+        reference_count=sum(entry.kind == "reference" for entry in manifest.values()),
         packs=packs,
         meta_packs=meta_packs,
         packs_object=packs_object,
-        references=references[:_LISTED_REFERENCES],
+        references=listed_references(manifest),
         new_bytes=packed.new_bytes,
     )
     return manifest, content
+
+
+def listed_references(manifest: Manifest) -> list[tuple[str, str]]:
+    """(path, URI) of the references that stand in the version record itself."""
+    found = ((entry.path, entry.target or "") for entry in manifest.values() if entry.kind == "reference")
+    return list(islice(found, _LISTED_REFERENCES))
 
 
 def _store_pack_list(

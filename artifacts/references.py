@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from blake3 import blake3
 
@@ -100,6 +100,19 @@ class References:
             f"blake3:{hasher.hexdigest()}" if (entry.checksum or "").startswith("blake3:") else now.checksum
         )
         self._compare(entry, RemoteFile(uri, size, now.etag, now.version_id, checksum))
+
+    def open(self, entry: Entry) -> IO[bytes]:
+        """A seekable reader of what `entry` points to, which is compared with what was logged as far as that is known.
+
+        Raises: ReferenceChangedError, NotFoundError, CommError.
+        """
+        uri = entry.target or ""
+        system, path = self._open(uri)
+        with _reading(uri):
+            now = self._remote_file(system, uri, system.info(path, **_version(system, entry)), cheap=True)
+            self._compare(entry, now)
+            stream: IO[bytes] = system.open(path, "rb", **_version(system, entry))
+        return stream
 
     def check(self, entry: Entry) -> None:
         """Raises: ReferenceChangedError, NotFoundError, CommError when `entry` is not what was logged any more."""

@@ -7,6 +7,7 @@ The laws, each a property test:
 
 - A version number is given once per collection, also after deletion; numbers have no holes.
 - An alias points to a live version.
+- A contribution that was recorded is in exactly one finished version, or still waits.
 - Replaying the same transactions in batches of any size gives the same state.
 """
 
@@ -32,13 +33,14 @@ _RECORDED_ONLY = frozenset(
         "run.update",
         "run.files",
         "run.finish",
+        "run.delete",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """One version; immutable but for its revisions (metadata, description, tags) and its deletion."""
+    """One version; immutable but for its revisions (metadata, description, tags, ttl), its links and its deletion."""
 
     number: int
     digest: str
@@ -55,6 +57,35 @@ class VersionState:
     packs_object: str | None
     ttl_s: int | None = None
     deleted: bool = False
+    step: int | None = None  # of the history of its run, when it was logged
+    source: str | None = None  # of a link: "entity/project/collection:vN", which has the same content
+    links: tuple[str, ...] = ()  # full names of the versions that are links to this one
+    updated_at: str = ""  # of its last revision
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one worker has added to a version that several make together."""
+
+    type: str
+    run: str | None
+    writer: str  # one run object of one process: what it contributes later replaces what it did before
+    digest: str  # of the manifest of what was added
+    packs: tuple[str, ...]
+    meta_packs: tuple[str, ...]
+    packs_object: str | None
+    metadata: Mapping[str, Any]
+    description: str | None
+    aliases: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """The contributions under one distributed id that wait, and the version that the earlier ones became."""
+
+    waiting: tuple[Contribution, ...] = ()
+    finished: int | None = None
 
 
 def _no_versions() -> HashTrieMap[int, VersionState]:
@@ -92,12 +123,18 @@ def _no_collections() -> HashTrieMap[str, CollectionState]:
     return HashTrieMap()
 
 
+def _no_gatherings() -> HashTrieMap[tuple[str, str], Gathering]:
+    return HashTrieMap()
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectState:
     """All collections of a project; `newer` names what a newer client wrote that this one does not understand."""
 
     collections: HashTrieMap[str, CollectionState] = field(default_factory=_no_collections)
     newer: str | None = None
+    # By collection and distributed id; the collection need not exist yet.
+    gatherings: HashTrieMap[tuple[str, str], Gathering] = field(default_factory=_no_gatherings)
 
 
 class ProjectFold:
@@ -137,6 +174,8 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         _demand(op["collection"] not in state.collections, transaction, op, "the collection exists")
         made = CollectionState(op["collection"], op["type"], op["description"], transaction.time)
         return replace(state, collections=state.collections.insert(made.name, made))
+    if name in ("artifact.contribute", "artifact.finish"):
+        return _gather(state, op, transaction)
     change = _CHANGES.get(name)
     if change is None:
         return replace(state, newer=f"op {name!r} in transaction {transaction.seq}")
@@ -169,6 +208,9 @@ def _create(collection: CollectionState, op: Op, transaction: Transaction) -> Co
         meta_packs=tuple(op.get("meta_packs", ())),
         packs_object=op.get("packs_object"),
         ttl_s=op.get("ttl_s"),
+        step=op.get("step"),
+        source=op.get("source"),
+        updated_at=transaction.time,
     )
     return replace(
         collection,
@@ -193,6 +235,7 @@ def _revise(collection: CollectionState, op: Op, transaction: Transaction) -> Co
         description=op.get("description", version.description),
         tags=tuple(op.get("tags", version.tags)),
         ttl_s=op.get("ttl_s", version.ttl_s),
+        updated_at=transaction.time,
     )
     return replace(collection, versions=collection.versions.insert(version.number, changed))
 
@@ -221,11 +264,53 @@ def _move_alias(collection: CollectionState, op: Op, transaction: Transaction) -
     return replace(collection, aliases=collection.aliases.insert(alias, target))
 
 
+def _link(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    """A link was made elsewhere, or removed. The version may be deleted: it was when the link was made."""
+    version, target = collection.versions.get(op["version"]), op["target"]
+    if version is None:
+        raise _contradiction(transaction, op, f"there is no v{op['version']}")
+    others = tuple(link for link in version.links if link != target)
+    links = (*others, target) if op["op"] == "version.link" else others
+    return replace(
+        collection, versions=collection.versions.insert(version.number, replace(version, links=links))
+    )
+
+
+def _gather(state: ProjectState, op: Op, transaction: Transaction) -> ProjectState:
+    key = op["collection"], op["distributed_id"]
+    found = state.gatherings.get(key) or Gathering()
+    if op["op"] == "artifact.contribute":
+        changed = replace(found, waiting=(*found.waiting, _contribution(op)))
+    else:
+        count = op["count"]
+        _demand(0 < count <= len(found.waiting), transaction, op, f"{len(found.waiting)} contributions wait")
+        changed = Gathering(found.waiting[count:], op["version"])
+    return replace(state, gatherings=state.gatherings.insert(key, changed))
+
+
+def _contribution(op: Op) -> Contribution:
+    return Contribution(
+        type=op["type"],
+        run=op["run"],
+        writer=op["writer"],
+        digest=op["digest"],
+        packs=tuple(op.get("packs", ())),
+        meta_packs=tuple(op["meta_packs"]),
+        packs_object=op.get("packs_object"),
+        metadata=op["metadata"],
+        description=op["description"],
+        aliases=tuple(op["aliases"]),
+        tags=tuple(op["tags"]),
+    )
+
+
 _CHANGES = {
     "collection.revise": _describe,
     "version.create": _create,
     "version.revise": _revise,
     "version.delete": _delete,
+    "version.link": _link,
+    "version.unlink": _link,
     "alias.move": _move_alias,
 }
 

@@ -92,12 +92,14 @@ class Version:
         """A reader of the stored manifest that fetches only the chunks touched."""
         return self.store.objects.open(parse_hex(self.state.digest), self._manifest_packs)
 
-    def open(self, path: str) -> IO[bytes]:
-        """A seekable reader of one file that fetches only what is read.
+    def open(self, path: str, *, references: References | None = None) -> IO[bytes]:
+        """A seekable reader of one file, or of what a reference points to, that fetches only what is read.
 
-        Raises: NotFoundError, UsageError, IntegrityError.
+        Raises: NotFoundError, UsageError, IntegrityError, ReferenceChangedError.
         """
         entry = self.entry(path)
+        if entry.kind == "reference":
+            return (references or References()).open(entry)
         if entry.digest is None:
             raise UsageError(
                 f"path {path!r} of {self.name.short} is a {entry.kind}; only files can be opened"

@@ -129,6 +129,16 @@ def _aliases(workspace: Workspace, text: str) -> Iterable[str]:
     return sorted({alias for found in collections for alias in found.aliases if alias != "latest"})
 
 
+def _runs(workspace: Workspace, text: str) -> Iterator[str]:
+    from ..tracking.run_query import RunReader
+
+    project, prefix = _home(workspace, text)
+    for run, name in reversed(RunReader(workspace).ids(project)):
+        yield prefix + run
+        if text[len(prefix) :]:  # names are for those who have begun one
+            yield prefix + name
+
+
 def _projects(workspace: Workspace, text: str) -> Iterator[str]:
     for name in workspace.project_names():
         yield str(name)
@@ -142,6 +152,7 @@ complete_types = _quietly(_types)
 complete_tags = _quietly(_tags)
 complete_aliases = _quietly(_aliases)
 complete_projects = _quietly(_projects)
+complete_runs = _quietly(_runs)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .attached import record_use
 from .completion import complete_names
 from .options import common_options, json_option, open_workspace
 from .output import counted, note, printable, say, say_json, size_words
@@ -45,7 +46,8 @@ def get(
     """Fetch the files of a version.
 
     Writes the folder's path. Files that are right already are left alone; every byte is verified before a file gets
-    its name. NAME may go on with a path: data:v1/train is the same as data:v1 --path-prefix train.
+    its name. NAME may go on with a path: data:v1/train is the same as data:v1 --path-prefix train. Under "art exec"
+    the run is recorded as having used the version.
 
     With --json: name, root, file_count, size_bytes, written.
 
@@ -64,6 +66,7 @@ def get(
             "--checkout makes the folder exactly the version: it takes no path and leaves nothing out"
         )
     version = workspace.version(name)
+    record_use(workspace, version)
     folder = Path(root) if root else Path("artifacts") / f"{version.collection}-v{version.state.number}"
     entries = version.manifest.under(prefix)
     size_bytes = sum(entry.size_bytes or 0 for entry in entries if entry.digest is not None)
@@ -107,6 +110,7 @@ def cat(names: tuple[str, ...]) -> None:
     out = sys.stdout.buffer
     for text in names:
         version, path = _file_in(workspace, text)
+        record_use(workspace, version)
         with version.open(path) as stream:
             shutil.copyfileobj(stream, out, _COPY_BYTES)
     out.flush()

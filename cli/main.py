@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "log": ("history", "Show the history of an artifact: versions, aliases, revisions, deletions."),
         "files": ("listing", "List the files of a version."),
         "diff": ("difference", "Show what changed between two versions: files, config, code, results."),
+        "run": ("runs", "Look at runs: list, show, compare, follow."),
         "sql": ("query", "Ask the catalog anything in SQL."),
     },
     "Lineage": {
@@ -64,6 +65,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "alias": ("labels", "Point an alias to a version, or remove it."),
         "tag": ("labels", "Add tags to a version, or remove them."),
         "rm": ("labels", "Delete a version; its name, digest and lineage stay."),
+        "link": ("linking", "Show a version in another collection, such as a registered model."),
     },
     "Store": {
         "verify": ("verifying", "Read every byte again and compare it with what was recorded."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .attached import attached_id
 from .completion import complete_aliases, complete_collections, complete_tags, complete_types
 from .options import common_options, json_option, open_workspace
 from .output import counted, say, say_json, size_words
@@ -66,6 +67,7 @@ def put(
 
     A single folder becomes the root of the artifact; of several paths each keeps its own name. The PATH - is the
     standard input. Content that the artifact has already makes no new version. A local store is made when missing.
+    Under "art exec" the run is recorded as the producer.
 
     With --json: the keys of "art show" up to deleted, is_new, stored_bytes.
 
@@ -102,7 +104,13 @@ def put(
     latest = present.aliases.get("latest") if present else None
     with progress("storing", lambda: _draft_bytes(artifact)) as advance:
         is_new = log_draft(
-            workspace, artifact, project=wanted.project, aliases=aliases, tags=tags, progress=advance
+            workspace,
+            artifact,
+            project=wanted.project,
+            aliases=aliases,
+            tags=tags,
+            run=attached_id(wanted.project),
+            progress=advance,
         )
     version = workspace.version(artifact.qualified_name)
     if as_json:

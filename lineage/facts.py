@@ -27,7 +27,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "version_id": "VARCHAR", "project": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT",
         "digest": "VARCHAR", "size_bytes": "BIGINT", "file_count": "BIGINT", "reference_count": "BIGINT",
         "metadata": "VARCHAR", "description": "VARCHAR", "tags": "VARCHAR", "run_id": "VARCHAR", "ttl_s": "BIGINT",
-        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+        "step": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
     "version_revisions": {
         "project": "VARCHAR", "version_id": "VARCHAR", "metadata": "VARCHAR", "description": "VARCHAR",
@@ -52,6 +52,14 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "derivations": {
         "project": "VARCHAR", "run_id": "VARCHAR", "output_id": "VARCHAR", "input_id": "VARCHAR", "position": "BIGINT",
+    },
+    "version_links": {
+        "project": "VARCHAR", "source_id": "VARCHAR", "link_id": "VARCHAR", "is_new": "BOOLEAN", "run_id": "VARCHAR",
+        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "run_alerts": {
+        "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
+        "sent_s": "DOUBLE", "time": "VARCHAR", "position": "BIGINT",
     },
     "version_references": {
         "project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT",
@@ -128,6 +136,7 @@ def _create(project: str, op: Op) -> list[_Row]:
         "reference_count",
         "description",
         "ttl_s",
+        "step",
     )
     row = {
         "version_id": version_id,
@@ -140,7 +149,9 @@ def _create(project: str, op: Op) -> list[_Row]:
         ("version_references", {"version_id": version_id, "path": path, "uri": uri})
         for path, uri in op.get("references", ())
     ]
-    return [("version_creations", row), *references]
+    link = {"source_id": op.get("source"), "link_id": version_id, "is_new": True}
+    links: list[_Row] = [("version_links", link)] if op.get("source") else []
+    return [("version_creations", row), *references, *links]
 
 
 def _revise(project: str, op: Op) -> list[_Row]:
@@ -149,13 +160,25 @@ def _revise(project: str, op: Op) -> list[_Row]:
         "metadata": _json(op, "metadata"),
         "description": op.get("description"),
         "tags": _json(op, "tags"),
-        "ttl_s": op.get("ttl_s"),
+        # An aggregate passes over NULL; that a version is kept for ever again has to be a value.
+        "ttl_s": -1 if "ttl_s" in op and op["ttl_s"] is None else op.get("ttl_s"),
     }
     return [("version_revisions", row)]
 
 
 def _delete(project: str, op: Op) -> list[_Row]:
     return [("version_deletions", {"version_id": _version_id(project, op)})]
+
+
+def _link(project: str, op: Op) -> list[_Row]:
+    """A link as the source's log tells of it; the catalog keeps one row if it has both logs."""
+    row = {
+        "source_id": _version_id(project, op),
+        "link_id": op["target"],
+        "is_new": op["new"],
+        "run_id": op["run"],
+    }
+    return [("version_links", row)]
 
 
 def _move(project: str, op: Op) -> list[_Row]:
@@ -207,7 +230,15 @@ def _run(project: str, op: Op) -> list[_Row]:
         **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
         "state": op.get("state"),
     }
-    return [("run_events", row)]
+    alerts: list[_Row] = [
+        ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("time"), **_alert(alert)})
+        for alert in op.get("alerts", ())
+    ]
+    return [("run_events", row), *alerts]
+
+
+def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: alert.get(key) for key in ("title", "text", "level")}
 
 
 _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
@@ -216,6 +247,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "version.create": _create,
     "version.revise": _revise,
     "version.delete": _delete,
+    "version.link": _link,
     "alias.move": _move,
     "edge.use": _use,
     "edge.used_by": _used_by,
@@ -225,4 +257,5 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "run.update": _run,
     "run.files": _run,
     "run.finish": _run,
+    "run.delete": _run,
 }

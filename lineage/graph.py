@@ -5,8 +5,9 @@ for it (`derived_from`, *exact*), else all that its run had used before it was l
 different inputs get a node each (`part`), so that reachability in the graph means what it says.
 
 Why cycles cannot arise: an edge leads from a version to a part of a run that used it, and from there to a version
-that the log created later. A run that logs content which exists already has not made it: that is a fact in the
-catalog (`is_new` false), but no edge of the graph.
+that the log created later; and from a version to the links that were made from it later. A run that logs content
+which exists already has not made it: that is a fact in the catalog (`is_new` false), but no edge of the graph. The same
+holds for a version that is linked to where its content lies already.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class LineageGraph:
         self._parts: dict[str, list[Part]] = {}
         self._producers: dict[str, list[str]] = {}
         self._users: dict[str, list[str]] = {}
+        self._sources: dict[str, list[str]] = {}
+        self._linked: dict[str, list[str]] = {}
         self._complete = False
 
     def build(
@@ -133,8 +136,15 @@ class LineageGraph:
             level += 1
             runs = self._producing(frontier, level) if up else self._using(frontier, level)
             self._load_parts([run for version in frontier for run in runs.get(version, ())])
+            linked = self._links(frontier, level, up=up)
             following: dict[str, None] = {}
             for version in frontier:
+                for other in linked.get(version, ()):
+                    if depth is None or level <= depth:
+                        links.add((other, version) if up else (version, other))
+                        versions[other] = None
+                    if other not in seen:
+                        following[other] = None
                 for part in self._adjacent(version, runs.get(version, ()), up=up):
                     reached = [use.version_id for use in part.inputs] if up else list(part.outputs)
                     if depth is not None and level > depth:
@@ -187,6 +197,18 @@ class LineageGraph:
         )
         return _grouped(rows)
 
+    def _links(self, versions: Sequence[str], level: int, *, up: bool) -> dict[str, list[str]]:
+        """The sources of links, or the links that sources have."""
+        self._load_all_if_deep(level)
+        if self._complete:
+            return self._sources if up else self._linked
+        here, there = ("link_id", "source_id") if up else ("source_id", "link_id")
+        rows = self._catalog.rows(
+            f"SELECT {here}, {there} FROM links WHERE is_new AND {here} IN (SELECT unnest(?::VARCHAR[])) ORDER BY ALL",
+            [versions],
+        )
+        return _grouped(rows)
+
     def _load_all_if_deep(self, level: int) -> None:
         if level <= _SQL_LEVELS or self._complete:
             return
@@ -196,6 +218,9 @@ class LineageGraph:
         self._users = _grouped(
             self._catalog.rows("SELECT DISTINCT version_id, run_id FROM uses ORDER BY ALL")
         )
+        pairs = self._catalog.rows("SELECT link_id, source_id FROM links WHERE is_new ORDER BY ALL")
+        self._sources = _grouped(pairs)
+        self._linked = _grouped((source, link) for link, source in pairs)
         self._load_parts([row[0] for row in self._catalog.rows("SELECT DISTINCT run_id FROM run_events")])
         self._complete = True
 
@@ -253,6 +278,9 @@ class LineageGraph:
             for output in part.outputs:
                 if (node, output) in links:
                     graph.add_edge(node, output, kind="produced", role=None, exact=part.exact)
+        for source, target in sorted(links):
+            if source in versions and target in versions:
+                graph.add_edge(source, target, kind="linked", role=None, exact=True)
         return graph
 
     def _add_versions(self, graph: nx.MultiDiGraph[str], versions: Sequence[str], home: str) -> None:

@@ -39,12 +39,13 @@ FROM alias_moves;
 CREATE VIEW versions AS
 WITH revised AS (
     SELECT version_id, arg_max(metadata, position) AS metadata, arg_max(description, position) AS description,
-           arg_max(tags, position) AS tags, arg_max(ttl_s, position) AS ttl_s
+           arg_max(tags, position) AS tags, arg_max(ttl_s, position) AS ttl_s, max(time) AS updated_at
     FROM version_revisions GROUP BY version_id)
 SELECT c.version_id, c.project, c.collection, t.type, c.version, c.digest, c.size_bytes, c.file_count,
        c.reference_count, coalesce(r.metadata, c.metadata)::JSON AS metadata,
        coalesce(r.description, c.description) AS description,
-       from_json(coalesce(r.tags, c.tags), '["VARCHAR"]') AS tags, coalesce(r.ttl_s, c.ttl_s) AS ttl_s, c.run_id,
+       from_json(coalesce(r.tags, c.tags), '["VARCHAR"]') AS tags, nullif(coalesce(r.ttl_s, c.ttl_s), -1) AS ttl_s,
+       c.run_id, c.step, coalesce(r.updated_at, c.time)::TIMESTAMP AS updated_at,
        c.user_name, c.host, c.time::TIMESTAMP AS created_at, d.version_id IS NOT NULL AS deleted,
        coalesce(a.aliases, []) AS aliases, c.position
 FROM version_creations c
@@ -53,6 +54,11 @@ LEFT JOIN (SELECT DISTINCT version_id FROM version_deletions) d USING (version_i
 LEFT JOIN collections t ON t.project = c.project AND t.collection = c.collection
 LEFT JOIN (SELECT version_id, list(alias ORDER BY alias <> 'latest', alias) AS aliases FROM aliases GROUP BY 1) a
     USING (version_id);
+
+CREATE VIEW links AS
+SELECT link_id, source_id, bool_or(is_new) AS is_new, max(run_id) AS run_id, min(time)::TIMESTAMP AS time,
+       min(position) AS position
+FROM version_links GROUP BY link_id, source_id;
 
 CREATE VIEW tags AS
 SELECT version_id, project, collection, version, unnest(tags) AS tag FROM versions WHERE NOT deleted;
@@ -84,7 +90,7 @@ UNION ALL
 SELECT run_id, json_group_object(key, value) AS config
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
-GROUP BY run_id;
+WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
 
 CREATE VIEW merged_summary AS -- each event has the keys that it changed
 WITH said AS (SELECT run_id, summary AS values, position FROM run_events WHERE summary IS NOT NULL),
@@ -94,7 +100,7 @@ UNION ALL
 SELECT run_id, json_group_object(key, value) AS summary
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
-GROUP BY run_id;
+WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
 
 CREATE VIEW runs AS
 SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position) AS name,
@@ -110,13 +116,16 @@ SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position)
             THEN max(time) FILTER (event = 'run.finish')::TIMESTAMP END AS finished_at
 FROM run_events e JOIN run_states s USING (run_id)
 LEFT JOIN merged_config c USING (run_id) LEFT JOIN merged_summary m USING (run_id)
-GROUP BY run_id;
+GROUP BY run_id HAVING NOT bool_or(event = 'run.delete');
 
 CREATE VIEW run_files AS
 SELECT run_id, files ->> 'digest' AS digest, from_json(files -> 'packs', '["VARCHAR"]') AS packs,
        from_json(files -> 'meta_packs', '["VARCHAR"]') AS meta_packs, (files ->> 'file_count')::BIGINT AS file_count,
        (files ->> 'size_bytes')::BIGINT AS size_bytes, position
 FROM run_events WHERE files IS NOT NULL;
+
+CREATE VIEW alerts AS
+SELECT run_id, project, title, text, level, make_timestamp((sent_s * 1000000)::BIGINT) AS sent_at FROM run_alerts;
 
 CREATE VIEW config AS
 SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
@@ -137,10 +146,13 @@ SELECT run_id, 'produced', version_id, NULL, is_new, exact, time::TIMESTAMP, pos
 PUBLIC = (
     "collections",
     "versions",
+    "links",
     "aliases",
     "alias_history",
     "tags",
     "runs",
+    "run_files",
+    "alerts",
     "config",
     "summary",
     "edges",

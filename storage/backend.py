@@ -19,6 +19,7 @@ from .errors import InvalidNameError
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 STAGING = ".staging"  # the folder of a local store that holds temporary files; no key lies in it
+LIVE = ".live"  # the folder of a local store that holds what running processes write; no key lies in it
 _KEY = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*\Z")
 
 
@@ -41,8 +42,11 @@ def check_key(key: str) -> str:
         raise InvalidNameError(
             f"key {key!r}: expected relative parts of letters, digits, '_', '.' and '-', joined by '/'"
         )
-    if key == STAGING or key.startswith(STAGING + "/"):
-        raise InvalidNameError(f"key {key!r}: the folder {STAGING!r} is reserved for temporary files")
+    for reserved in (STAGING, LIVE):
+        if key == reserved or key.startswith(reserved + "/"):
+            raise InvalidNameError(
+                f"key {key!r}: the folder {reserved!r} is reserved for what is being written"
+            )
     return key
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .backend import Backend
 from .chunker import METADATA_CHUNKER, ChunkerParameters
-from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, UsageError
+from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, StoreError, UsageError
 from .local import LocalBackend
 from .locations import Locations
 from .log import Log
@@ -117,6 +117,7 @@ class Store:
     def __init__(self, backend: Backend, settings: StoreSettings, cache: Path) -> None:
         self.backend = backend
         self.settings = settings
+        self.cache = cache
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
 
@@ -177,6 +178,22 @@ class Store:
     def url(self) -> str:
         """Where the store is, without credentials."""
         return self.backend.url
+
+    def demand_presence(self) -> None:
+        """See that the store is still where it was: writing into a folder that was moved away would make a stump.
+
+        Raises: StoreError when it is gone, or another one lies there; CommError.
+        """
+        if self.backend.local_path(SETTINGS_KEY) is None:
+            return  # a bucket does not vanish without an error of its own
+        try:
+            found = StoreSettings.decode(self.backend.read(SETTINGS_KEY), self.url)
+        except NotFoundError as error:
+            raise StoreError(f"store {self.url} has vanished; put it back where it was") from error
+        if found.store != self.settings.store:
+            raise StoreError(
+                f"store {self.url} is another one now ({found.store[:12]}); put it back where it was"
+            )
 
     def log(self, prefix: str) -> Log:
         """The log under a key prefix."""

@@ -11,7 +11,20 @@ from .artifact import Artifact
 from .publishing import log_draft
 from .run import Run
 from .run_settings import Settings
-from .session import current_run, default_workspace, finish, init, log, log_artifact, use_artifact
+from .session import (
+    alert,
+    current_run,
+    default_workspace,
+    define_metric,
+    finish,
+    init,
+    log,
+    log_artifact,
+    mark_preempting,
+    unwatch,
+    use_artifact,
+    watch,
+)
 from .settings import StoreChoice, find_settings
 from .values import Config, Summary
 from .workspace import Workspace

@@ -31,22 +31,23 @@ def log_draft(
     tags: Sequence[str] = (),
     run: str | None = None,
     derived_from: Sequence[str] | None = None,
+    step: int | None = None,
     progress: Progress | None = None,
 ) -> bool:
     """Make `artifact` a version of its collection and turn it into that version's handle.
 
+    `run` is the id of the run that made it, `step` the last step of its history.
     Returns whether a new version came of it: content that a live version has already only moves the labels.
     Raises: those of `publish`; UsageError for a type conflict or metadata that is not JSON.
     """
     home = workspace.project(project)
     metadata = checked_json(artifact.metadata, f"metadata of artifact {artifact.collection!r}")
-    if not isinstance(artifact.description, (str, NoneType)):
-        raise UsageError(f"description of artifact {artifact.collection!r}: expected text")
-    newest = _newest(workspace, home.name, artifact.collection)
+    description = checked_description(artifact)
+    newest = newest_version(workspace, home.name, artifact.collection)
     draft = artifact.draft
     base = artifact.base
     if artifact.incremental and newest is not None and base is None:
-        draft, base = _on_top_of(newest, draft), newest
+        draft, base = on_top_of(newest, draft), newest
     request = LogRequest(
         collection=artifact.collection,
         type=artifact.type,
@@ -54,10 +55,11 @@ def log_draft(
         aliases=[*artifact.aliases, *aliases],
         tags=[*artifact.tags, *tags],
         metadata=metadata,
-        description=artifact.description,
+        description=description,
         run=run,
         derived_from=derived_from,
         ttl_s=artifact.ttl_s,
+        step=step,
     )
     decide_log(home.state(), request)  # refuse a bad name, label or type before any byte is read
     base_packs = (pack.hex() for version in {base, newest} if version is not None for pack in version.packs)
@@ -86,14 +88,23 @@ def checked_json(value: object, what: str) -> dict[str, object]:
         ) from error
 
 
-def _newest(workspace: Workspace, project: ProjectName, collection: str) -> Version | None:
+def checked_description(artifact: Artifact) -> str | None:
+    """The description. Raises: UsageError when it is no text."""
+    if not isinstance(artifact.description, (str, NoneType)):
+        raise UsageError(f"description of artifact {artifact.collection!r}: expected text")
+    return artifact.description
+
+
+def newest_version(workspace: Workspace, project: ProjectName, collection: str) -> Version | None:
+    """What ``latest`` points to; None when there is none."""
     found = workspace.project(project).state().collections.get(collection)
     if found is None or LATEST not in found.aliases:
         return None
     return workspace.version(ArtifactName(project, collection, LATEST))
 
 
-def _on_top_of(version: Version, draft: Draft) -> Draft:
+def on_top_of(version: Version, draft: Draft) -> Draft:
+    """The entries of `version`, with those of `draft` added or in their place."""
     merged = Draft(version.manifest.values())
     for path, item in draft.items():
         merged.put(path, item)

@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from ..storage.errors import Error
 from .artifact import Artifact
+from .config_sources import chosen_keys, config_values
+from .disabled_run import DisabledRun
+from .exits import Exits
 from .run import Run
-from .settings import find_settings
+from .run_settings import Settings
+from .settings import find_run_environment, find_settings
+from .starting import Wish, attach_by_environment, start_run
 from .workspace import Workspace
 
-_current: Run | None = None
+if TYPE_CHECKING:
+    import datetime
+
+    from .alerts import AlertLevel
+    from .metrics.definitions import Definition
+
+AnyRun = Run | DisabledRun
+Mode = Literal["online", "offline", "disabled"]
+_MODES = {
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
+    "dryrun": "offline",
+    "run": "online",
+}
+
+_current: AnyRun | None = None
+_exits: Exits | None = None
 _registered_pid: int | None = None
 
 
@@ -27,52 +51,200 @@ def init(
     entity: str | None = None,
     name: str | None = None,
     id: str | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Any = None,
     tags: Sequence[str] | None = None,
     notes: str | None = None,
     group: str | None = None,
     job_type: str | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    mode: Mode | None = None,
+    resume: bool | Literal["allow", "must", "never", "auto"] | None = None,
+    reinit: bool | Literal["default", "return_previous", "finish_previous", "create_new"] | None = None,
+    save_code: bool | None = None,
+    config_exclude_keys: Sequence[str] | None = None,
+    config_include_keys: Sequence[str] | None = None,
+    allow_val_change: bool | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
     store: str | None = None,
 ) -> Run:
     """Start a run and make it the current one; one that was still running is finished first.
 
     The store is `store`, or what `LINEART_STORE`, `lineart.toml` and the user's settings say, else ``~/.lineart``;
-    a local folder is made when it does not exist.
+    a local folder is made when it does not exist. `config` is a dictionary, a namespace, a dataclass or the path of a
+    YAML or JSON file. `resume` continues a run that exists: ``"must"`` and ``"never"`` raise when it does not, or does;
+    ``"auto"`` continues the last run that did not end well in this folder. ``mode="offline"`` writes to a store on this
+    machine, ``"disabled"`` nowhere. `reinit` says what happens to a run that is still going: ``"finish_previous"`` (the
+    default), ``"return_previous"`` or ``"create_new"``. `settings` switch off what is captured.
     Raises: InvalidNameError, UsageError, NotFoundError, StoreError, CommError.
     """
-    global _current, _registered_pid  # noqa: PLW0603 - one run a process is current: that is what init means
-    if _current is not None:
-        _current.finish()
-    workspace = Workspace.open(find_settings(store=store, project=project, entity=entity), create=True)
-    _current = Run(
-        workspace,
-        id=id,
-        name=name,
-        config=config,
-        tags=tags or (),
-        notes=notes,
-        group=group,
-        job_type=job_type,
+    global _current  # noqa: PLW0603 - one run a process is current: that is what init means
+    environment = find_run_environment()
+    said = environment.arguments
+    previous = _previous(reinit)
+    if previous is not None:
+        return previous
+    chosen_mode = _MODES.get(mode if mode is not None else said.get("mode", "online"))
+    if chosen_mode is None:
+        raise _bad_choice("mode", mode or said.get("mode"), ("online", "offline", "disabled"))
+    values = chosen_keys(config_values(config), config_include_keys, config_exclude_keys)
+    wish = Wish(
+        id=id if id is not None else said.get("id"),
+        name=name if name is not None else said.get("name"),
+        config=values,
+        tags=_tags(tags, said.get("tags")),
+        notes=notes if notes is not None else said.get("notes"),
+        group=group if group is not None else said.get("group"),
+        job_type=job_type if job_type is not None else said.get("job_type"),
+        dir=_folder(dir if dir is not None else said.get("dir")),
+        resume=resume if resume is not None else said.get("resume"),
+        allow_val_change=bool(allow_val_change),
+        offline=chosen_mode == "offline",
     )
+    if chosen_mode == "disabled":
+        _current = _disabled(wish, project, entity)
+        return _current  # type: ignore[return-value]  # it takes the same calls
+    found = find_settings(store=store, project=project, entity=entity)
+    given = {} if save_code is None else {"save_code": save_code}
+    chosen = Settings.of(settings, {**found.run, **environment.settings, **given})
+    if environment.attach is not None and id is None:
+        made = attach_by_environment(environment.attach, found, wish, chosen, environment)
+    else:
+        made = start_run(found, wish, chosen, environment)
+    adopt(made)
+    return made
+
+
+def adopt(run: Run) -> None:
+    """Make `run` the current one, and see that it ends with the process."""
+    global _current, _exits, _registered_pid  # noqa: PLW0603 - see init
+    _current = run
+    if _exits is None:
+        _exits = Exits()
+        _exits.watch()
+    run._ended.append(lambda: _release(run))
     if _registered_pid != os.getpid():
         _registered_pid = os.getpid()
         atexit.register(_finish_at_exit)
-    return _current
+
+
+def _release(run: Run) -> None:
+    global _exits  # noqa: PLW0603 - see init
+    if run is _current and _exits is not None:
+        _exits.release()
+        _exits = None
+
+
+def _previous(reinit: Any) -> Run | None:
+    """What `reinit` says of a run that is still going; the run if it is to be returned."""
+    choices = ("finish_previous", "return_previous", "create_new", "default")
+    chosen = {None: "finish_previous", True: "finish_previous", False: "return_previous"}.get(reinit, reinit)
+    if chosen not in choices:
+        raise _bad_choice("reinit", reinit, choices)
+    if _current is None or _current.state != "running":
+        return None
+    if chosen == "return_previous":
+        return _current  # type: ignore[return-value]
+    if chosen != "create_new":
+        _current.finish()
+    return None
+
+
+def _bad_choice(what: str, value: Any, choices: Sequence[str]) -> Error:
+    from ..storage.errors import UsageError
+
+    return UsageError(f"init {what} {value!r}: expected one of {', '.join(choices)}")
+
+
+def _tags(given: Sequence[str] | None, said: str | None) -> Sequence[str] | None:
+    if isinstance(given, str):
+        return [given]
+    if given is not None:
+        return given
+    return None if said is None else [tag.strip() for tag in said.split(",") if tag.strip()]
+
+
+def _folder(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given).expanduser().absolute()
+
+
+def _disabled(wish: Wish, project: str | None, entity: str | None) -> DisabledRun:
+    return DisabledRun(
+        project=project or "",
+        entity=entity or "",
+        id=wish.id or secrets.token_hex(4),
+        name=wish.name,
+        config=wish.config,
+        tags=wish.tags or (),
+        notes=wish.notes,
+        group=wish.group,
+        job_type=wish.job_type,
+        allow_val_change=wish.allow_val_change,
+    )
 
 
 def current_run() -> Run | None:
     """The run of the last `init`, also after it was finished; None before."""
-    return _current
+    return _current  # type: ignore[return-value]
 
 
-def finish(exit_code: int | None = None) -> None:
-    """End the current run. Raises: Error when there is none."""
-    _demand("finish").finish(exit_code)
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+    """End the current run; nothing happens when it has ended. Raises: Error when there was none."""
+    if _current is None:
+        _no_run("finish")
+    _current.finish(exit_code)
 
 
-def log(data: Mapping[str, Any]) -> None:
-    """`Run.log` of the current run."""
-    _demand("log").log(data)
+def log(
+    data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None
+) -> None:
+    """`Run.log` of the current run. Raises: Error before `init` and after `finish`."""
+    _demand("log").log(data, step, commit)
+
+
+def define_metric(
+    name: str,
+    step_metric: str | None = None,
+    summary: str | None = None,
+    goal: str | None = None,
+    hidden: bool | None = None,
+    step_sync: bool | None = None,
+    overwrite: bool | None = None,
+) -> Definition:
+    """`Run.define_metric` of the current run."""
+    run = _demand("define_metric")
+    return run.define_metric(name, step_metric, summary, goal, hidden, step_sync, overwrite)
+
+
+def alert(
+    title: str,
+    text: str = "",
+    level: AlertLevel | str | None = None,
+    wait_duration: int | float | datetime.timedelta | None = None,
+) -> None:
+    """`Run.alert` of the current run."""
+    _demand("alert").alert(title, text, level, wait_duration)
+
+
+def watch(
+    models: Any,
+    criterion: Any = None,
+    log: Literal["gradients", "parameters", "all"] | None = "gradients",
+    log_freq: int = 1000,
+    idx: int | None = None,
+    log_graph: bool = False,
+) -> Any:
+    """`Run.watch` of the current run."""
+    return _demand("watch").watch(models, criterion, log, log_freq, idx, log_graph)
+
+
+def unwatch(models: Any = None) -> None:
+    """`Run.unwatch` of the current run."""
+    _demand("unwatch").unwatch(models)
+
+
+def mark_preempting() -> None:
+    """`Run.mark_preempting` of the current run."""
+    _demand("mark_preempting").mark_preempting()
 
 
 def use_artifact(
@@ -95,9 +267,13 @@ def log_artifact(
 
 
 def _demand(what: str) -> Run:
-    if _current is None or _current.state != "running":
+    if _current is None:
         _no_run(what)
-    return _current
+    if _current.state != "running":
+        raise Error(
+            f"lineart.{what}: the run {_current.path} has ended; call lineart.init() to start another"
+        )
+    return _current  # type: ignore[return-value]
 
 
 def _no_run(what: str) -> NoReturn:
@@ -106,11 +282,14 @@ def _no_run(what: str) -> NoReturn:
 
 def _finish_at_exit() -> None:
     """A script that ends without `finish` has still finished; one that ends by an exception has failed."""
-    import sys
+    from .run import open_runs
 
-    if _current is not None:
-        error = getattr(sys, "last_value", None)
-        if isinstance(error, BaseException):
-            _current.fail(error)
+    exits = _exits or Exits()
+    code, error = exits.outcome()
+    for run in open_runs():
+        if error is not None:
+            run.fail(error)
+        elif exits.signal is not None:
+            run.terminate(exits.signal, code)
         else:
-            _current.finish()
+            run.finish(code)

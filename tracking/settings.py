@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..storage.errors import UsageError
 
 DEFAULT_ENTITY = "default"
 DEFAULT_PROJECT = "uncategorized"
-_KEYS = {"store", "project", "entity", "cache", "storage_options"}
+ATTACH_VARIABLE = "LINEART_ATTACH"
+_KEYS = {"store", "project", "entity", "cache", "data", "storage_options", "alerts", "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ class StoreChoice:
     project: str
     entity: str | None  # None: the store's own default
     cache: Path
+    data: Path  # what must not get lost: journals of runs whose store is remote, or gone
     storage_options: Mapping[str, Any]
+    alerts: tuple[str, ...] = ()  # addresses that `run.alert` sends to
+    run: Mapping[str, Any] = field(default_factory=dict)  # of `Settings`, from a settings file
 
     @property
     def is_default_store(self) -> bool:
@@ -47,7 +51,8 @@ def find_settings(
 ) -> StoreChoice:
     """The choice for a process in `folder` (default: the current one).
 
-    Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`; `lineart.toml` or
+    Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`, `LINEART_DATA` (for
+    project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them); `lineart.toml` or
     `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
     folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
     Raises: UsageError for a file that is not TOML or has unknown keys; InvalidNameError.
@@ -59,9 +64,9 @@ def find_settings(
     def pick(key: str, argument: str | None) -> tuple[str | None, str]:
         if argument is not None:
             return argument, "argument"
-        variable = f"LINEART_{key.upper()}"
-        if env.get(variable):
-            return env[variable], variable
+        for variable in (f"LINEART_{key.upper()}", *_ALSO.get(key, ())):
+            if env.get(variable):
+                return env[variable], variable
         for path, values in files:
             if key in values:
                 return _resolved(key, str(values[key]), path), str(path)
@@ -69,7 +74,7 @@ def find_settings(
 
     def rank(origin: str) -> int:
         places = ["argument", "environment", *(str(path) for path, _ in files), "default"]
-        return places.index("environment" if origin.startswith("LINEART_") else origin)
+        return places.index("environment" if origin.startswith(("LINEART_", "WANDB_")) else origin)
 
     store_url, store_from = pick("store", store)
     project_name, project_from = pick("project", project)
@@ -80,19 +85,88 @@ def find_settings(
         project_name = parsed.project
         if rank(project_from) <= rank(entity_from):  # an entity that was chosen nearer by stays
             entity_name = parsed.entity
-    cache = pick("cache", None)[0]
+    cache, data = pick("cache", None)[0], pick("data", None)[0]
+    data_home = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
     cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
-    options: Mapping[str, Any] = next(
-        (values["storage_options"] for _, values in files if "storage_options" in values), {}
-    )
+    options: Mapping[str, Any] = _first(files, "storage_options", {})
+    run: Mapping[str, Any] = _first(files, "run", {})
+    alerts: list[str] | str = _first(files, "alerts", [])
+    if env.get("LINEART_ALERTS"):
+        alerts = env["LINEART_ALERTS"].split()
     return StoreChoice(
         store=store_url or str(home / ".lineart"),
         store_from=store_from,
         project=check_name(project_name, "project"),
         entity=None if entity_name is None else check_name(entity_name, "entity"),
         cache=Path(cache).expanduser() if cache else cache_home / "lineart",
+        data=Path(data).expanduser() if data else data_home / "lineart",
         storage_options=options,
+        alerts=tuple([alerts] if isinstance(alerts, str) else alerts),
+        run=run,
     )
+
+
+# What `init` takes from the environment when it is not given: argument → variables, the first that is set counts.
+_ALSO = {"project": ("WANDB_PROJECT",), "entity": ("WANDB_ENTITY",)}
+_OF_A_RUN = {
+    "id": ("LINEART_RUN_ID", "WANDB_RUN_ID"),
+    "name": ("LINEART_NAME", "WANDB_NAME"),
+    "notes": ("LINEART_NOTES", "WANDB_NOTES"),
+    "tags": ("LINEART_TAGS", "WANDB_TAGS"),
+    "group": ("LINEART_RUN_GROUP", "WANDB_RUN_GROUP"),
+    "job_type": ("LINEART_JOB_TYPE", "WANDB_JOB_TYPE"),
+    "mode": ("LINEART_MODE", "WANDB_MODE"),
+    "resume": ("LINEART_RESUME", "WANDB_RESUME"),
+    "dir": ("LINEART_DIR", "WANDB_DIR"),
+}
+_SWITCHES = {  # setting → variable, and whether a true one switches it off
+    "git": ("DISABLE_GIT", True),
+    "save_code": ("DISABLE_CODE", True),
+    "packages": ("DISABLE_PACKAGES", True),
+    "system": ("DISABLE_STATS", True),
+    "host": ("DISABLE_HOST", True),
+    "environment": ("DISABLE_ENVIRONMENT", True),
+    "silent": ("SILENT", False),
+}
+_TRUE = {"1", "true", "yes", "on"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnvironment:
+    """What the environment says of a run: arguments of `init`, values of `Settings`, the run it belongs to."""
+
+    arguments: Mapping[str, str]
+    settings: Mapping[str, Any]
+    attach: str | None
+    variables: Mapping[str, str]  # all of them, for what is captured
+
+
+def find_run_environment(environ: Mapping[str, str] | None = None) -> RunEnvironment:
+    """Read `LINEART_*`, and `WANDB_*` where that is not set."""
+    env = os.environ if environ is None else environ
+    arguments = {
+        argument: env[name]
+        for argument, names in _OF_A_RUN.items()
+        if (name := next((name for name in names if env.get(name)), None)) is not None
+    }
+    settings: dict[str, Any] = {}
+    for setting, (name, off) in _SWITCHES.items():
+        text = env.get(f"LINEART_{name}") or env.get(f"WANDB_{name}")
+        if text:
+            settings[setting] = (text.lower() in _TRUE) is not off
+    console = env.get("LINEART_CONSOLE") or env.get("WANDB_CONSOLE")
+    if console:
+        settings["console"] = console
+    return RunEnvironment(arguments, settings, attached_run(env), dict(env))
+
+
+def attached_run(environ: Mapping[str, str] | None = None) -> str | None:
+    """The run that this process belongs to, as ``entity/project/id``: what `art exec` says in `LINEART_ATTACH`."""
+    return (os.environ if environ is None else environ).get(ATTACH_VARIABLE) or None
+
+
+def _first(files: list[tuple[Path, Mapping[str, Any]]], key: str, default: Any) -> Any:
+    return next((values[key] for _, values in files if key in values), default)
 
 
 def _project_file(folder: Path) -> list[tuple[Path, Mapping[str, Any]]]:
@@ -129,6 +203,6 @@ def _checked(path: Path, values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _resolved(key: str, value: str, path: Path) -> str:
     """A relative folder in a settings file is relative to that file."""
-    if key in ("store", "cache") and "://" not in value:
+    if key in ("store", "cache", "data") and "://" not in value:
         return str(path.parent / Path(value).expanduser())
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 
 from ..artifacts.decisions import find_collection, find_version
 from ..artifacts.names import ArtifactName, ProjectName, nearest
@@ -19,9 +20,11 @@ from .settings import DEFAULT_ENTITY, StoreChoice
 class Workspace:
     """A store, the project in use, and the projects looked at so far. Shared by threads."""
 
-    def __init__(self, store: Store, project: ProjectName) -> None:
+    def __init__(self, store: Store, project: ProjectName, data: Path | None = None) -> None:
+        """`data` is the user's folder for what must not get lost (default: the folder of the store's cache)."""
         self.store = store
         self.project_name = project
+        self.data = data if data is not None else store.cache
         self._projects: dict[ProjectName, Project] = {}
 
     @classmethod
@@ -44,7 +47,8 @@ class Workspace:
                 entity=settings.entity or DEFAULT_ENTITY,
                 created=utc_now(),
             )
-        return cls(store, ProjectName(settings.entity or store.settings.entity, settings.project))
+        name = ProjectName(settings.entity or store.settings.entity, settings.project)
+        return cls(store, name, settings.data)
 
     @cached_property
     def url(self) -> str:

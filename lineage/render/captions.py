@@ -93,8 +93,9 @@ def details(node: Node) -> str:
 
 
 def edge_words(edge: Edge) -> str:
-    """The roles of an edge and the share of a group that it concerns: ``"training · 3 of 200"``."""
-    return " · ".join(words for words in (listed(edge.roles, 3), edge.share) if words)
+    """The roles of an edge, or that it is a link, and the share of a group: ``"training · 3 of 200"``."""
+    what = "linked" if edge.kind == "linked" else listed(edge.roles, 3)
+    return " · ".join(words for words in (what, edge.share) if words)
 
 
 def _size(size_bytes: int) -> str:

@@ -119,5 +119,6 @@ def _links(
 ) -> Iterator[tuple[str, tuple[str, bool]]]:
     edges = graph.in_edges(key, data=True) if incoming else graph.out_edges(key, data=True)
     for source, target, attributes in edges:
-        how = (str(attributes.get("role") or ""), bool(attributes.get("exact")))
+        role = "linked" if attributes.get("kind") == "linked" else str(attributes.get("role") or "")
+        how = (role, bool(attributes.get("exact")))
         yield (source if incoming else target), how

@@ -90,7 +90,7 @@ def _label(node: Node) -> str:
 
 def _edge_line(edge: Edge) -> str:
     words = [] if edge.exact else ["style=dashed"]
-    if edge.roles or edge.share:
+    if edge_words(edge):
         words.append(f"label=<{_text(shorten(edge_words(edge), _LONGEST_NAME))}>")
     arrow = f"{_quoted(edge.source)} -> {_quoted(edge.target)}"
     return f"{arrow} [{' '.join(words)}]" if words else arrow

@@ -53,11 +53,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """``source`` was used by ``target`` or produced it; for groups, every such edge between their members."""
+    """``source`` was used by ``target``, produced it, or is linked as it; for groups, each between their members."""
 
     source: str
     target: str
-    kind: Literal["used", "produced"]
+    kind: Literal["used", "produced", "linked"]
     roles: tuple[str, ...]
     exact: bool
     """Whether every connected pair of members has a declared edge, not one inferred from the run."""
@@ -177,7 +177,7 @@ def _run_id(graph: nx.MultiDiGraph[str], key: str) -> str:
 class _Bundle:
     """The edges of the graph that become one edge of the drawing."""
 
-    kind: Literal["used", "produced"]
+    kind: Literal["used", "produced", "linked"]
     roles: set[str] = field(default_factory=set)
     exact_pairs: dict[tuple[str, str], bool] = field(default_factory=dict)
 
@@ -188,7 +188,7 @@ def _edges(graph: nx.MultiDiGraph[str], nodes: Sequence[Node], cell_of: dict[str
         ends = cell_of[source], cell_of[target]
         bundle = bundles.get(ends)
         if bundle is None:
-            bundle = bundles[ends] = _Bundle("produced" if attributes.get("kind") == "produced" else "used")
+            bundle = bundles[ends] = _Bundle(_kind(attributes.get("kind")))
         if attributes.get("role"):
             bundle.roles.add(plain(str(attributes["role"])))
         # A declared edge beside an inferred one between the same two nodes says more, so it wins.
@@ -209,6 +209,10 @@ def _edges(graph: nx.MultiDiGraph[str], nodes: Sequence[Node], cell_of: dict[str
             bundles.items(), key=lambda item: (position[item[0][0]], position[item[0][1]])
         )
     ]
+
+
+def _kind(given: object) -> Literal["used", "produced", "linked"]:
+    return "produced" if given == "produced" else "linked" if given == "linked" else "used"
 
 
 def _share(bundle: _Bundle, source_size: int, target_size: int) -> str:

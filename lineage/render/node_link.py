@@ -12,9 +12,10 @@ The form is networkx's node-link data; ``networkx.node_link_graph(data, edges="e
      "edges": [{"source": "acme/vision/digits:v3", "target": "run:acme/vision/7f3a", "key": 0,
                 "kind": "used", "role": "training-set", "exact": true}]}
 
-``kind`` of an edge is ``used`` (artifact → run) or ``produced`` (run → artifact). ``exact`` is true where the
-input was declared and false where it is only known that the run had used it before. A ``part`` numbers the
-sets of inputs of one run. ``key`` counts parallel edges and means nothing else.
+``kind`` of an edge is ``used`` (artifact → run), ``produced`` (run → artifact) or ``linked`` (artifact → a link
+to it in another collection). ``exact`` is true where the input was declared and false where it is only known that
+the run had used it before. A ``part`` numbers the sets of inputs of one run. ``key`` counts parallel edges and
+means nothing else.
 """
 
 from __future__ import annotations

@@ -209,6 +209,8 @@ def _caption(
 
 def _roles(edge: Edge | None) -> list[_Segment]:
     segments: list[_Segment] = []
+    if edge and edge.kind == "linked":
+        segments.append(("  linked", _CYAN))
     if edge and edge.roles:
         segments.append((f"  as {listed(edge.roles, 3)}", _CYAN))
     if edge and edge.share:

@@ -16,6 +16,7 @@ from lineart.storage.errors import (
     IntegrityError,
     InvalidPathError,
     NotFoundError,
+    ReferenceChangedError,
     StoreError,
     UsageError,
 )
@@ -279,16 +280,29 @@ def test_open_of_what_is_no_file_is_refused(path: str) -> None:
         scenario.logged("data", ONE).open(path)
 
 
-def test_open_of_a_link_or_reference_is_refused_with_its_kind(tmp_path: Path) -> None:
+def test_open_of_a_link_or_folder_is_refused_with_its_kind(tmp_path: Path) -> None:
     tree = scenario.write_tree(tmp_path / "t", {"f": "1"})
     (tree / "l").symlink_to("f")
+    (tree / "d").mkdir()
     artifact = lineart.Artifact("data", "dataset")
     artifact.add_dir(tree)
-    artifact.add_reference("s3://b/k", "r", checksum=False)
     artifact.save()
-    for path, kind in (("l", "symlink"), ("r", "reference")):
+    for path, kind in (("l", "symlink"), ("d", "directory")):
         with pytest.raises(UsageError, match=f"is a {kind}; only files can be opened"):
             artifact.open(path)
+
+
+def test_reference_is_opened_where_it_is_and_refused_when_it_changed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.csv"
+    outside.write_text("a,b")
+    artifact = lineart.Artifact("data", "dataset")
+    artifact.add_reference(f"file://{outside}", "r")
+    artifact.save()
+    with artifact.open("r") as stream:
+        assert (stream.read(1), stream.seek(2), stream.read()) == (b"a", 2, b"b")
+    outside.write_text("longer than it was")
+    with pytest.raises(ReferenceChangedError, match="size was 3, is 18"):
+        artifact.open("r")
 
 
 def test_file_gives_a_path_that_can_be_read(tmp_path: Path) -> None:

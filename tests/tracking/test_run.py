@@ -277,7 +277,7 @@ def test_anything_but_a_dictionary_with_text_keys_is_a_type_error(wrong: Any) ->
 
 def test_value_without_a_plain_form_keeps_none_of_its_call() -> None:
     with lineart.init(project="team/digits") as run:
-        with pytest.raises(UsageError, match=r"metric deep.x"):
+        with pytest.raises(UsageError, match=r"metric 'deep.x'"):
             run.log({"acc": 1, "deep": {"x": object()}})
         run.log({"ok": 1})
     assert scenario.facts(run)["summary"] == {"ok": 1}

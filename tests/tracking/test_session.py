@@ -56,7 +56,14 @@ def test_function_without_a_run_names_init(monkeypatch: pytest.MonkeyPatch, name
         CALLS[name]()
 
 
-@pytest.mark.parametrize("name", CALLS)
+def test_run_that_has_ended_may_be_ended_again() -> None:
+    run = lineart.init(project="team/digits")
+    lineart.finish(3)
+    lineart.finish()
+    assert run.exit_code == 3
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "finish"])
 def test_function_after_the_run_names_init(name: str) -> None:
     lineart.init(project="team/digits").finish()
     with pytest.raises(lineart.Error, match=r"lineart.init\(\)"):

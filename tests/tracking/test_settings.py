@@ -74,6 +74,7 @@ def test_nothing_given_is_the_default(place: Path) -> None:
         project="uncategorized",
         entity=None,
         cache=Path("/home/ada/.cache/lineart"),
+        data=Path("/home/ada/.local/share/lineart"),
         storage_options={},
     )
     assert found.is_default_store
@@ -169,7 +170,7 @@ def test_entity_chosen_nearer_than_the_project_stays(
         (
             "lineart.toml",
             "stroe = 'x'",
-            r"unknown key 'stroe'; expected cache, entity, project, ",
+            r"unknown key 'stroe'; expected alerts, cache, data, entity, ",
         ),
         ("lineart.toml", "store = ", "correct the file"),
         ("lineart.toml", b"\xff", "correct the file"),

@@ -1,81 +1,160 @@
-"""What a run was: command, code, Python and host. Nothing here fails a run: what cannot be found out is left out."""
+"""What a process is: command, folder, Python, host, machine, environment and launcher.
+
+Nothing here fails a run: what cannot be found out is left out. The environment comes in as an argument.
+"""
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 import socket
-import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_GIT_TIMEOUT_S = 5.0
-_SECRET_NAME = r"[\w.-]*(?:password|passwd|secret|token|api[_-]?key|credential)[\w.-]*"
-_ASSIGNED = re.compile(rf"(?is)({_SECRET_NAME})=(.+)")
-_FLAG = re.compile(rf"(?i)--?{_SECRET_NAME}\Z")
+from .git import git_state
+from .masking import masked, masked_variables, secret_values
+
+GPU_TIMEOUT_S = 0.05
+_VALUE_LIMIT = 4096  # characters of one variable
+_NOISE = re.compile(r"BASH_FUNC_|LS_COLORS\Z|_\Z|PS[1-4]\Z|PROMPT|LESS|TERMCAP\Z|__")
+
+# Which launcher a process has, told by the variable that only it sets, and the variables that say where in it.
+_LAUNCHERS: Mapping[str, tuple[str, str]] = {
+    "slurm": ("SLURM_JOB_ID", r"SLURM_(?:JOB_(?:ID|NAME|NODELIST|NUM_NODES|PARTITION|ACCOUNT|QOS|CPUS_PER_NODE)|PROCID|"
+              r"LOCALID|NODEID|NTASKS|NNODES|ARRAY_JOB_ID|ARRAY_TASK_ID|STEP_ID|CLUSTER_NAME|SUBMIT_DIR|GPUS(?:_\w+)?)"),
+    "torchrun": ("TORCHELASTIC_RUN_ID", r"RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_RANK|ROLE_RANK|ROLE_NAME|"
+                 r"MASTER_ADDR|MASTER_PORT|TORCHELASTIC_(?:RUN_ID|RESTART_COUNT|MAX_RESTARTS)"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", r"OMPI_COMM_WORLD_(?:RANK|SIZE|LOCAL_RANK|LOCAL_SIZE|NODE_RANK)"),
+    "kubernetes": ("KUBERNETES_SERVICE_HOST", r"HOSTNAME|NODE_NAME|POD_(?:NAME|NAMESPACE|IP|UID)|JOB_COMPLETION_INDEX"),
+    "ray": ("RAY_JOB_ID", r"RAY_(?:JOB_ID|ADDRESS|NODE_ID)"),
+    "sagemaker": ("SM_CURRENT_HOST", r"SM_(?:CURRENT_HOST|HOSTS|NUM_GPUS|NUM_CPUS|CURRENT_INSTANCE_TYPE)|TRAINING_JOB_NAME"),
+    "colab": ("COLAB_RELEASE_TAG", r"COLAB_RELEASE_TAG|COLAB_GPU"),
+    "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", r"KAGGLE_KERNEL_RUN_TYPE"),
+    "github": ("GITHUB_ACTIONS", r"GITHUB_(?:REPOSITORY|SHA|REF|REF_NAME|HEAD_REF|RUN_ID|RUN_NUMBER|RUN_ATTEMPT|WORKFLOW|"
+               r"JOB|ACTOR|EVENT_NAME|SERVER_URL)"),
+    "gitlab": ("GITLAB_CI", r"CI_(?:PROJECT_PATH|PROJECT_URL|COMMIT_SHA|COMMIT_REF_NAME|PIPELINE_ID|PIPELINE_URL|JOB_ID|"
+               r"JOB_NAME|JOB_URL|PIPELINE_SOURCE)"),
+    "jenkins": ("JENKINS_URL", r"JENKINS_URL|JOB_NAME|BUILD_(?:NUMBER|URL|ID)|NODE_NAME|GIT_COMMIT|GIT_BRANCH"),
+    "buildkite": ("BUILDKITE", r"BUILDKITE_(?:BUILD_ID|BUILD_NUMBER|BUILD_URL|JOB_ID|BRANCH|COMMIT|PIPELINE_SLUG)"),
+    "circleci": ("CIRCLECI", r"CIRCLE_(?:BUILD_NUM|BUILD_URL|JOB|SHA1|BRANCH|PROJECT_REPONAME|WORKFLOW_ID)"),
+    "azure": ("TF_BUILD", r"BUILD_(?:BUILDID|BUILDNUMBER|SOURCEVERSION|SOURCEBRANCH|REPOSITORY_NAME)|SYSTEM_TEAMPROJECT"),
+}  # fmt: skip
 
 
 def capture_process(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     """Command line (with secrets masked), working folder, git state, Python and host of a process."""
-    return {
-        "command": masked(arguments),
-        "folder": str(folder),
-        "git": git_state(folder),
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "platform": platform.platform(),
-        "host": socket.gethostname(),
-    }
+    return {**process_facts(arguments, folder), "git": git_state(folder)}
 
 
-def masked(arguments: Sequence[str]) -> list[str]:
-    """A command line in which values that look like secrets read ``***``.
+def process_facts(
+    arguments: Sequence[str], folder: Path, *, environ: Mapping[str, str] | None = None, host: bool = True
+) -> dict[str, Any]:
+    """What is known within microseconds: command (with secrets masked), folder, Python, executable, host, platform.
 
-    >>> masked(["train.py", "--api-key", "abc", "--lr=0.1", "TOKEN=xyz"])
-    ['train.py', '--api-key', '***', '--lr=0.1', 'TOKEN=***']
+    Secrets of `environ` that stand in the command line under other names are masked too. `host` False leaves out
+    host, platform and executable.
     """
-    result, hide = [], False
-    for argument in arguments:
-        match = _ASSIGNED.fullmatch(argument.lstrip("-")) if "=" in argument else None
-        if hide:
-            result.append("***")
-        elif match:
-            dashes = argument[: len(argument) - len(argument.lstrip("-"))]
-            result.append(f"{dashes}{match.group(1)}=***")
-        else:
-            result.append(argument)
-        hide = not hide and _FLAG.match(argument) is not None
-    return result
+    facts: dict[str, Any] = {
+        "command": masked(arguments, secret_values(environ or {})),
+        "folder": str(folder),
+        "python": ".".join(map(str, sys.version_info[:3])),
+    }
+    if host:
+        facts |= {
+            "executable": sys.executable,
+            "platform": _platform(),
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+        }
+    return facts
 
 
-def git_state(folder: Path) -> Mapping[str, Any] | None:
-    """Commit, branch, remote and whether tracked files differ from the commit; None outside of a repository."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    remote = _git(folder, "remote", "get-url", "origin")
+def machine_facts() -> dict[str, Any]:
+    """CPU count (and those that the process may use), memory in bytes, the full name of the platform."""
+    import platform  # 5 ms, as much again for its answer: not in the start of a run
+
+    facts: dict[str, Any] = {"platform": platform.platform(), "cpu_count": os.cpu_count()}
+    if sys.platform == "linux":
+        facts["cpu_usable"] = len(os.sched_getaffinity(0))
+    memory = _memory_bytes()
+    if memory is not None:
+        facts["memory_bytes"] = memory
+    return facts
+
+
+def gpu_names(timeout_s: float = GPU_TIMEOUT_S) -> list[str]:
+    """Names of the NVIDIA GPUs; none without a driver or the package nvidia-ml-py.
+
+    Raises: TimeoutError when the driver has not answered after `timeout_s` seconds (its first start may take long).
+    """
+    names: list[str] = []
+    thread = threading.Thread(target=_ask_driver, args=(names,), name="lineart-gpus", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise TimeoutError(f"the NVIDIA driver did not answer within {timeout_s} s")
+    return names
+
+
+def capture_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables by name, values that look like secrets masked, long values cut, decoration of shells left out."""
+    useful = {name: value for name, value in environ.items() if not _NOISE.match(name)}
+    found = masked_variables(useful)
     return {
-        "commit": commit,
-        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "remote": None if remote is None else re.sub(r"//[^/]*@", "//", remote),  # no credentials
-        "dirty": None if status is None else bool(status),
+        name: value if len(value) <= _VALUE_LIMIT else f"{value[:_VALUE_LIMIT]}… ({len(value)} characters)"
+        for name, value in sorted(found.items())
     }
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def launcher_facts(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What started the process (scheduler, `torchrun`, Kubernetes, CI) and its place in it, by launcher.
+
+    >>> launcher_facts({"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "HOME": "/home/ada"})
+    {'slurm': {'SLURM_JOB_ID': '7', 'SLURM_PROCID': '1'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    shown: dict[str, str] | None = None
+    for launcher, (sign, wanted) in _LAUNCHERS.items():
+        if environ.get(sign):
+            pattern = re.compile(wanted)
+            shown = masked_variables(environ) if shown is None else shown
+            found[launcher] = {
+                name: value for name, value in sorted(shown.items()) if pattern.fullmatch(name) and value
+            }
+    return found
+
+
+def _platform() -> str:
+    if sys.platform == "win32":
+        version = sys.getwindowsversion()
+        return f"Windows-{version.major}.{version.minor}.{version.build}"
+    name = os.uname()
+    return f"{name.sysname}-{name.release}-{name.machine}"
+
+
+def _memory_bytes() -> int | None:
     try:
-        done = subprocess.run(  # the user's own git, from PATH
-            ["git", *arguments],
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not POSIX, or a POSIX without these names
+        pass
+    try:
+        import psutil
+    except ImportError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return int(psutil.virtual_memory().total)
+
+
+def _ask_driver(names: list[str]) -> None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            name = pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(index))
+            names.append(name.decode() if isinstance(name, bytes) else str(name))
+        pynvml.nvmlShutdown()
+    except Exception:  # no package, no driver, a broken one: the machine is described without GPUs
+        return

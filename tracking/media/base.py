@@ -48,6 +48,12 @@ class Media(ABC):
     """A value of `log` that has files. Subclasses are made by the user and are not changed when they are logged."""
 
     kind: ClassVar[str]  # what stands under "_type" in the row
+    kinds: ClassVar[dict[str, type[Media]]] = {}  # every class that was imported, by its kind
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in vars(cls):
+            Media.kinds[cls.kind] = cls
 
     @abstractmethod
     def to_value(self, sink: FileSink) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""Types, collections and projects, read back. Types and collections are text (their names) that can be asked more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts.decisions import find_collection
+from ..artifacts.names import ProjectName, nearest
+from ..artifacts.state import CollectionState
+from ..storage.errors import NotFoundError
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .api import Api
+    from .api_runs import Runs
+    from .artifact import Artifact
+
+
+class ArtifactType(str):
+    """The name of a type of a project, with its collections."""
+
+    _workspace: Workspace
+    _project: ProjectName
+
+    def __new__(cls, workspace: Workspace, project: ProjectName, name: str) -> ArtifactType:
+        made = super().__new__(cls, name)
+        made._workspace, made._project = workspace, project
+        return made
+
+    @property
+    def name(self) -> str:
+        """The type's name."""
+        return str(self)
+
+    def collections(self) -> list[ArtifactCollection]:
+        """The project's collections of this type, sorted by name."""
+        return collections_of(self._workspace, self._project, self.name)
+
+    def collection(self, name: str) -> ArtifactCollection:
+        """One of them. Raises: NotFoundError with the nearest names."""
+        found = {collection.name: collection for collection in self.collections()}
+        if name not in found:
+            raise NotFoundError(f"project {self._project} has no {self.name} {name!r}{nearest(name, found)}")
+        return found[name]
+
+
+class ArtifactCollection(str):
+    """The name of a collection, with its versions; what it says is of when it was asked for."""
+
+    _workspace: Workspace
+    _project: ProjectName
+    _state: CollectionState
+
+    def __new__(
+        cls, workspace: Workspace, project: ProjectName, state: CollectionState
+    ) -> ArtifactCollection:
+        made = super().__new__(cls, state.name)
+        made._workspace, made._project, made._state = workspace, project, state
+        return made
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return str(self)
+
+    @property
+    def type(self) -> str:
+        """The type of its versions."""
+        return self._state.type
+
+    @property
+    def description(self) -> str:
+        """What was said about it."""
+        return self._state.description
+
+    @property
+    def created_at(self) -> str:
+        """When it was made, RFC 3339 in UTC."""
+        return self._state.created_at
+
+    @property
+    def aliases(self) -> list[str]:
+        """The aliases that point to one of its versions, sorted."""
+        return sorted(self._state.aliases)
+
+    @property
+    def qualified_name(self) -> str:
+        """``entity/project/name``."""
+        return f"{self._project}/{self}"
+
+    def artifacts(self) -> list[Artifact]:
+        """Its live versions, newest first."""
+        from .artifact import Artifact
+
+        versions = self._workspace.versions(self.name, self._project)
+        return [Artifact.of(self._workspace, version) for version in reversed(versions)]
+
+    versions = artifacts
+
+
+class ApiProject:
+    """One project of a store."""
+
+    def __init__(self, api: Api, name: ProjectName) -> None:
+        self._api = api
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self._name.project
+
+    @property
+    def entity(self) -> str:
+        """The entity's name."""
+        return self._name.entity
+
+    @property
+    def path(self) -> list[str]:
+        """Entity and name."""
+        return [self.entity, self.name]
+
+    def runs(self, filters: Mapping[str, Any] | None = None, order: str = "-created_at") -> Runs:
+        """Its runs; see `Api.runs`."""
+        return self._api.runs(str(self._name), filters, order)
+
+    def artifact_types(self) -> list[ArtifactType]:
+        """The types of its collections, sorted."""
+        return self._api.artifact_types(str(self._name))
+
+    def artifact_collections(self, type_name: str | None = None) -> list[ArtifactCollection]:
+        """Its collections (of one type), sorted."""
+        return self._api.artifact_collections(type_name, str(self._name))
+
+    def __repr__(self) -> str:
+        return f"<ApiProject {self._name}>"
+
+
+def collections_of(
+    workspace: Workspace, project: ProjectName, type_name: str | None = None
+) -> list[ArtifactCollection]:
+    """A project's collections (of one type), sorted."""
+    found = workspace.project(project).state().collections.values()
+    chosen = sorted((c for c in found if type_name in (None, c.type)), key=lambda c: c.name)
+    return [ArtifactCollection(workspace, project, collection) for collection in chosen]
+
+
+def collection_of(workspace: Workspace, name: str) -> ArtifactCollection:
+    """One collection by name. Raises: NotFoundError with the nearest names."""
+    wanted = workspace.parse(name)
+    state = find_collection(workspace.project(wanted.project).state(), wanted.collection)
+    return ArtifactCollection(workspace, wanted.project, state)

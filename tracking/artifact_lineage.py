@@ -1,0 +1,100 @@
+"""Where an artifact's version comes from, what it touches, and where it is linked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ..artifacts.version import Version
+from ..lineage import LineageGraph, nearest_first
+from .artifact_identity import ArtifactIdentity
+from .links import link_version, live_links, unlink_version
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from .artifact import Artifact
+    from .workspace import Workspace
+
+
+class ArtifactLineage(ArtifactIdentity):
+    """The part of `Artifact` that is about other versions and runs."""
+
+    def bind(self, workspace: Workspace, version: Version) -> None:
+        """See `Artifact.bind`."""
+        raise NotImplementedError
+
+    def lineage(
+        self, direction: Literal["upstream", "downstream", "both"] = "both", depth: int | None = None
+    ) -> nx.MultiDiGraph[str]:
+        """The graph of runs and versions around this one; `depth` counts versions."""
+        catalog = self._home().catalog()
+        try:
+            return LineageGraph(catalog).build(self.qualified_name, direction=direction, depth=depth)
+        finally:
+            catalog.close()
+
+    def upstream(self, depth: int | None = None) -> list[Artifact]:
+        """The versions that this one was made from, nearest first; of a link its source is the nearest."""
+        return self._related("upstream", depth)
+
+    def downstream(self, depth: int | None = None) -> list[Artifact]:
+        """The versions that were made from this one, its links among them, nearest first."""
+        return self._related("downstream", depth)
+
+    def _related(self, direction: Literal["upstream", "downstream"], depth: int | None) -> list[Artifact]:
+        graph = self.lineage(direction, depth)
+        order = nearest_first(graph, self.qualified_name, upstream=direction == "upstream")
+        workspace = self._home()
+        return [
+            self._handle(workspace.version(workspace.parse(node), deleted_too=True))
+            for node in order
+            if graph.nodes[node]["kind"] == "artifact"
+        ]
+
+    def logged_by(self) -> str | None:
+        """The run that made this version, as ``entity/project/run``; None if it was logged outside of one.
+
+        Of a link: the run that made its source.
+        """
+        version = self._logged()
+        if version.state.source is not None:
+            version = self._home().version(self._source(), deleted_too=True)
+        return None if version.state.run is None else f"{version.project}/{version.state.run}"
+
+    def used_by(self) -> list[str]:
+        """The runs that used this version, as ``entity/project/run``, in the order of their use."""
+        catalog = self._home().catalog()
+        try:
+            query = "SELECT run_id FROM edges WHERE kind = 'used' AND version_id = ? ORDER BY time, position"
+            return [row[0] for row in catalog.rows(query, [self.qualified_name])]
+        finally:
+            catalog.close()
+
+    # Links
+
+    def link(self, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
+        """Make a version of another collection, ``[[entity/]project/]name``, that shares this one's content; that link.
+
+        The collection is made when it is missing. Linking the same version again only moves `aliases`.
+        Raises: ArtifactNotLoggedError; UsageError for a collection of another type or its own; InvalidNameError.
+        """
+        return self._handle(link_version(self._home(), self._logged().name, target_path, aliases or ()))
+
+    def unlink(self) -> None:
+        """Delete this link with its aliases; its source stays. Raises: UsageError when it is no link."""
+        workspace, name = self._home(), self._logged().name
+        unlink_version(workspace, name)
+        self.bind(workspace, workspace.version(name, deleted_too=True))
+
+    @property
+    def linked_artifacts(self) -> list[Artifact]:
+        """The links to this version (of a link: to its source) that were not deleted, oldest first."""
+        workspace = self._home()
+        source = workspace.version(self._source(), deleted_too=True)
+        return [self._handle(link) for link in live_links(workspace, source)]
+
+    @property
+    def source_artifact(self) -> Artifact:
+        """The version that this link was made from; itself when it is no link."""
+        return self._handle(self._home().version(self._source(), deleted_too=True))

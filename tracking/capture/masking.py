@@ -1,0 +1,150 @@
+"""Which names and values look like secrets, and texts without them.
+
+A name is cut into words (``MY_apiKey`` is my, api, key) so that ``tokenizer``, ``author`` and ``sort_key`` stay. What
+is masked too much costs a value that the code says as well; what is masked too little is a leak: in doubt, it is masked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+HIDDEN = "***"
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ANYWHERE = re.compile(
+    r"passw(?:or)?d|passphrase|secret|credential|api[_.-]?key|access[_.-]?key|private[_.-]?key|conn(?:ection)?[_.-]?str"
+    r"|webhook|cookie|\w(?:token|dsn)\b",
+    re.IGNORECASE,
+)
+_WORD = frozenset(
+    "apikey apprise auth authorization bearer credentials dsn jwt oauth otp pass passcode pin pwd sas sig signature"
+    " token".split()
+)
+_KEY_OF_DATA = frozenset(  # a word before `key` with which it is a field, not a secret
+    "batch column columns data dict feature foreign group id index image input join label lookup map metric metrics"
+    " order output partition primary row sort state table target text".split()
+)
+_KEY_AS_DATA = frozenset(  # a word after `key` that says the same
+    "bits board bytes column columns dim dims field frame frames length mask name names order padding phrase phrases"
+    " point points rate shape size type usage word words".split()
+)
+_FOLDERS = frozenset({"PWD", "OLDPWD"})  # of the shell
+_OWN_SECRETS = frozenset({"LINEART_ALERTS"})  # addresses that hold their tokens as host and path
+
+# A flag, a variable or the name in a query or a connection string, and the value assigned to it.
+_NAME = r"[\w.-]+"
+_ASSIGNED = re.compile(rf"(?s)([-+~]*)({_NAME})=(.*)")
+_FLAG = re.compile(rf"--?({_NAME})\Z")
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&;"']+)"""
+_INNER_ASSIGNED = re.compile(rf"(?<![\w.-])({_NAME})=({_VALUE})")
+_INNER_FLAG = re.compile(rf"(?<!\S)(--?)({_NAME})([ \t]+)({_VALUE})")
+_INNER_MEMBER = re.compile(
+    rf"""(["'])({_NAME})\1(\s*:\s*)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,}}\]"']+)"""
+)
+_HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*:\s*)[^\r\n\"']+|\b(bearer\s+)[\w.~+/=-]{8,}")
+
+_USER_OF_URL = re.compile(r"""(?<=://)(?:[^\s/"'<>]*@|[^\s/:@"'<>]+:(?!\d{1,5}(?:/|\Z))[^\s@"'<>]*@)""")
+_SHAPES = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
+    r"|\b(?:A3T[A-Z0-9]|AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}"  # AWS
+    r"|\bgh[pousr]_[A-Za-z0-9]{10,}|\bgithub_pat_\w{10,}|\bgl(?:pat|dt|rt|cbt|ptt|soat)-[\w-]{10,}"
+    r"|\bsk-[\w-]{10,}|\b[spr]k_(?:live|test)_\w{8,}|\bwhsec_\w{10,}"
+    r"|\bxox[a-z]-[\w-]{8,}|\bxapp-[\w-]{8,}"  # Slack
+    r"|\bhf_[A-Za-z0-9]{10,}|\bwandb_v\d_\w{10,}|\bnpm_[A-Za-z0-9]{10,}|\bpypi-[\w-]{10,}|\bdckr_pat_[\w-]{10,}"
+    r"|\bAIza[\w-]{20,}|\bya29\.[\w-]+|\bGOCSPX-[\w-]{10,}|\bSG\.[\w-]{10,}\.[\w-]{10,}|\bdop_v1_\w{10,}"
+    r"|\beyJ[\w-]{6,}(?:\.[\w-]*){1,4}"  # JSON web tokens
+    r"|\b\d{8,10}:[\w-]{35}\b"  # Telegram
+    r"|(?<=hooks\.slack\.com/)[^\s\"']+|(?<=/api/webhooks/)[^\s\"']+|(?<=webhook\.office\.com/)[^\s\"']+"
+)
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable, flag or field of this name is likely to hold a secret.
+
+    >>> [name for name in ("HF_TOKEN", "tokenizer", "wandbApiKey", "sort_key", "AUTHOR") if names_secret(name)]
+    ['HF_TOKEN', 'wandbApiKey']
+    """
+    if name in _FOLDERS:
+        return False
+    if name in _OWN_SECRETS or _ANYWHERE.search(name):
+        return True
+    words = [word.lower() for word in _WORDS.findall(name)]
+    for index, word in enumerate(words):
+        if word in _WORD:
+            return True
+        if word in ("key", "keys"):
+            before = words[index - 1] if index else ""
+            after = words[index + 1] if index + 1 < len(words) else ""
+            if before not in _KEY_OF_DATA and after not in _KEY_AS_DATA:
+                return True
+    return False
+
+
+def mask_text(text: str, known: Iterable[str] = ()) -> str:
+    """`text` in which everything that looks like a secret, and every one of `known`, reads ``***``.
+
+    >>> mask_text("postgres://ada:hunter2@db/x?sslmode=off&token=abc")
+    'postgres://***@db/x?sslmode=off&token=***'
+    """
+    for secret in known:
+        text = text.replace(secret, HIDDEN)
+    if "://" in text:
+        text = _USER_OF_URL.sub(f"{HIDDEN}@", text)
+    text = _SHAPES.sub(HIDDEN, text)
+    text = _HEADER.sub(lambda m: f"{m[1] or m[2]}{HIDDEN}", text)
+    if "=" in text:
+        text = _INNER_ASSIGNED.sub(lambda m: f"{m[1]}={HIDDEN}" if _hides(m[1], m[2]) else m[0], text)
+    if "-" in text:
+        text = _INNER_FLAG.sub(lambda m: f"{m[1]}{m[2]}{m[3]}{HIDDEN}" if _hides(m[2], m[4]) else m[0], text)
+    if ":" in text:
+        text = _INNER_MEMBER.sub(_masked_member, text)
+    return text
+
+
+def masked(arguments: Sequence[str], known: Iterable[str] = ()) -> list[str]:
+    """A command line in which values that look like secrets, and those `known`, read ``***``.
+
+    >>> masked(["train.py", "--api-key", "abc", "--lr=0.1", "TOKEN=xyz"])
+    ['train.py', '--api-key', '***', '--lr=0.1', 'TOKEN=***']
+    """
+    result, hide = [], False
+    secrets = list(known)
+    for argument in arguments:
+        assigned = _ASSIGNED.fullmatch(argument)
+        flag = _FLAG.match(argument)
+        if hide:
+            result.append(HIDDEN)
+        elif assigned and _hides(assigned[2], assigned[3]):
+            result.append(f"{assigned[1]}{assigned[2]}={HIDDEN}")
+        else:
+            result.append(mask_text(argument, secrets))
+        hide = not hide and flag is not None and names_secret(flag[1])
+    return result
+
+
+def masked_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables in which values that look like secrets read ``***``, wherever they stand."""
+    known = secret_values(variables)
+    return {
+        name: HIDDEN if value and names_secret(name) else mask_text(value, known)
+        for name, value in variables.items()
+    }
+
+
+def secret_values(variables: Mapping[str, str]) -> list[str]:
+    """The values of variables named like secrets, longest first, that are long enough to be found in other texts."""
+    found = {value for name, value in variables.items() if len(value) >= 8 and names_secret(name)}
+    return sorted((value for value in found if not value.startswith(("/", "~"))), key=len, reverse=True)
+
+
+def _hides(name: str, value: str) -> bool:
+    return bool(value) and value != HIDDEN and names_secret(name)
+
+
+def _masked_member(match: re.Match[str]) -> str:
+    quote, name, colon, value = match.groups()
+    if not names_secret(name):
+        return match[0]
+    end = value[0] if value[0] in "\"'" else '"'
+    return f"{quote}{name}{quote}{colon}{end}{HIDDEN}{end}"

@@ -1,0 +1,127 @@
+"""Links: a version shown in another collection, such as a registered model, with aliases of its own there.
+
+The rules are in `artifacts.linking`; here the two logs are committed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..artifacts.decisions import decide_deletion
+from ..artifacts.linking import (
+    LinkRequest,
+    check_link,
+    decide_link,
+    decide_link_record,
+    decide_unlink_record,
+)
+from ..artifacts.names import ArtifactName, ProjectName
+from ..artifacts.publish import listed_references
+from ..artifacts.version import Version
+from ..storage.errors import InvalidNameError, NotFoundError, UsageError
+from .workspace import Workspace
+
+
+def parse_target(workspace: Workspace, target_path: str) -> ArtifactName:
+    """Read ``[[entity/]project/]name``. Raises: InvalidNameError, also for one with an alias."""
+    if isinstance(target_path, str) and ":" in target_path:
+        raise InvalidNameError(
+            f"link target {target_path!r}: expected [[entity/]project/]name without an alias; pass aliases=[…]"
+        )
+    return workspace.parse(target_path)
+
+
+def link_version(
+    workspace: Workspace,
+    name: ArtifactName,
+    target_path: str,
+    aliases: Sequence[str] = (),
+    *,
+    run: str | None = None,
+) -> Version:
+    """Make the version `name` a version of the collection at `target_path`, too; that link.
+
+    Of a link its source is linked. `run` is the full id of the run that links. Safe to repeat: what exists stays, and
+    only aliases move.
+    Raises: NotFoundError; UsageError for a type conflict or the source's own collection; InvalidNameError.
+    """
+    if isinstance(aliases, str):
+        raise UsageError(f"aliases {aliases!r}: expected a list such as [{aliases!r}]")
+    version = workspace.version(name)
+    source = version.name if version.state.source is None else workspace.parse(version.state.source)
+    target = parse_target(workspace, target_path)
+    check_link(source, target)
+    request = LinkRequest(
+        collection=target.collection,
+        source=source,
+        type=version.type,
+        version=version.state,
+        references=listed_references(version.manifest) if version.state.reference_count else (),
+        aliases=aliases,
+    )
+    home = workspace.project(target.project)
+    home.commit(lambda state: decide_link(state, request))
+    number = home.state().collections[target.collection].by_digest.get(version.state.digest)
+    if number is None:
+        raise NotFoundError(
+            f"link {target.project}/{target.collection}: the version was deleted as soon as it was made"
+        )
+    link = workspace.version(replace(target, reference=f"v{number}"))
+    is_new = link.state.source == str(source)
+    workspace.project(source.project).commit(
+        lambda state: decide_link_record(state, source, link.name, new=is_new, run=run)
+    )
+    return link
+
+
+def unlink_version(workspace: Workspace, name: ArtifactName) -> None:
+    """Delete a link with its aliases; its source stays. Raises: NotFoundError; UsageError when it is no link."""
+    version = workspace.version(name)
+    if version.state.source is None:
+        raise UsageError(f"version {version.name} is no link; delete() deletes it")
+    delete_version(workspace, version.name, delete_aliases=True)
+
+
+def delete_version(workspace: Workspace, name: ArtifactName, *, delete_aliases: bool = False) -> None:
+    """Delete a version; of a link also what its source's log says of it.
+
+    Raises: NotFoundError; UsageError while it is linked elsewhere or, without `delete_aliases`, has aliases.
+    """
+    version = workspace.version(name)
+    project = workspace.project(version.project)
+    for (
+        target
+    ) in version.state.links:  # one that was deleted without this function, or by a process that was killed
+        if _live_link(workspace, target) is None:
+            _forget(workspace, version.name, target)
+    project.commit(lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases))
+    if version.state.source is not None:
+        _forget(workspace, workspace.parse(version.state.source), str(version.name))
+
+
+def live_links(workspace: Workspace, version: Version) -> list[Version]:
+    """The links to a version that exist, oldest first."""
+    found = (_live_link(workspace, target) for target in version.state.links)
+    return [link for link in found if link is not None]
+
+
+def _live_link(workspace: Workspace, target: str) -> Version | None:
+    try:
+        return workspace.version(workspace.parse(target))
+    except NotFoundError:
+        return None
+
+
+def _forget(workspace: Workspace, source: ArtifactName, target: str) -> None:
+    workspace.project(source.project).commit(lambda state: decide_unlink_record(state, source, target))
+
+
+def registered_model(entity: str, name: str) -> str:
+    """Where `Run.link_model` puts a model of this name. Raises: InvalidNameError for a name with a project in it."""
+    if "/" in name or ":" in name:
+        raise InvalidNameError(
+            f"registered model {name!r}: expected a name alone; run.link_artifact() takes a path such as"
+            " 'project/name'"
+        )
+    return f"{ProjectName(entity, 'model-registry')}/{name}"

@@ -1,0 +1,65 @@
+"""The lines of a journal: how each kind is written and read (docs/format.md).
+
+====================================  ==============================================================================
+line                                  meaning
+====================================  ==============================================================================
+``{"writer": …}``                     the first line: who writes, where, since when
+``{"step": 3, "time": …, "log": …}``  one call of `log`; with ``"more": true`` it goes on with the row before it
+``{"time": …, "system": …}``          one measurement of the machine
+``{"time": …, "config": …}``          keys that were set (so too ``summary``, ``define``, ``alert``, ``set``)
+``{"op": …}``                         a fact for the project's log that could not be committed yet
+====================================  ==============================================================================
+
+Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+
+def row_line(step: int, time_s: float, data: Mapping[str, Any], more: bool) -> bytes:
+    """One call of `log`. `data` is flat and plain."""
+    mark = b',"more":true' if more else b""
+    return b'{"step":%d,"time":%.6f%b,"log":%b}\n' % (step, time_s, mark, encoded(data))
+
+
+def line(kind: str, value: Any, time_s: float | None = None) -> bytes:
+    """A line of another kind."""
+    if time_s is None:
+        return b'{"%b":%b}\n' % (kind.encode(), encoded(value))
+    return b'{"time":%.6f,"%b":%b}\n' % (time_s, kind.encode(), encoded(value))
+
+
+def encoded(value: Any) -> bytes:
+    """`value` as JSON in one line; text that is not Unicode (lone surrogates) is escaped."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decoded(text: bytes) -> dict[str, Any] | None:
+    """The line, None for one that is torn or damaged."""
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+    return found if isinstance(found, dict) else None
+
+
+def read_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    """Every whole line of a journal's bytes."""
+    end = data.rfind(b"\n") + 1
+    for text in data[:end].splitlines():
+        if text:
+            found = decoded(text)
+            if found is not None:
+                yield found

@@ -1,0 +1,87 @@
+"""Parquet files of a store as DuckDB reads them: local ones by their path, others by ranges of their bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from ...storage.errors import Error
+from ...storage.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+_READ_AHEAD_BYTES = 256 * 1024
+_SCHEME = "lineartstore"
+
+
+def open_parquet(connection: duckdb.DuckDBPyConnection, store: Store, keys: list[str]) -> list[str]:
+    """What to name `keys` in a query on `connection`."""
+    paths = [store.backend.local_path(key) for key in keys]
+    if all(path is not None for path in paths):
+        return [str(path) for path in paths]
+    name = f"{_SCHEME}{store.settings.store[:12]}"
+    if not connection.filesystem_is_registered(name):
+        connection.register_filesystem(_file_system(store, name))
+    return [f"{name}://{key}" for key in keys]
+
+
+def _file_system(store: Store, name: str) -> Any:
+    from fsspec.spec import AbstractFileSystem
+
+    class StoreFiles(AbstractFileSystem):  # type: ignore[misc]
+        """The keys of a store as an fsspec file system that can only be read."""
+
+        protocol = name
+        cachable = False
+
+        def info(self, path: str, **_: Any) -> dict[str, Any]:
+            key = self._strip_protocol(path)
+            try:
+                found = store.backend.stat(key)
+            except Error as error:
+                raise FileNotFoundError(str(error)) from error
+            return {"name": key, "size": found.size_bytes, "type": "file", "mtime": found.modified_s}
+
+        def glob(self, path: str, **_: Any) -> list[str]:
+            return [self._strip_protocol(path)]
+
+        def modified(self, path: str) -> Any:
+            import datetime
+
+            return datetime.datetime.fromtimestamp(self.info(path)["mtime"], datetime.UTC)
+
+        def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BufferedReader:
+            return io.BufferedReader(_StoreFile(store, self._strip_protocol(path)), _READ_AHEAD_BYTES)
+
+    return StoreFiles()
+
+
+class _StoreFile(io.RawIOBase):
+    """A value of a store as a seekable file; each read is one ranged request."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store, self._key = store, key
+        self.size = store.backend.stat(key).size_bytes
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Any) -> int:
+        if self._at >= self.size or not len(target):
+            return 0
+        data = self._store.backend.read(self._key, self._at, len(target))
+        target[: len(data)] = data
+        self._at += len(data)
+        return len(data)

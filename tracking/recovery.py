@@ -1,0 +1,132 @@
+"""Bringing home what dead processes have left: journals, files, ops that were not committed.
+
+Whoever finds them does it: the next run on this machine, and whoever lists runs. It may happen twice, or stop half-way
+(the finder may be killed, too): every step looks first whether it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..artifacts.names import ProjectName
+from ..artifacts.state import ProjectState
+from ..storage.errors import Error
+from ..storage.transaction import Op
+from .live import writer_lives
+from .metrics.compaction import compact
+from .replay import Replay, merged, replay
+from .run_files import publish_files
+from .run_folder import FILES, RunFolder, runs_in
+from .run_log import RunRecord, read_run
+from .workspace import Workspace
+
+CRASHED = 255  # the exit code of a process that did not live to tell one
+
+
+def recover_project(workspace: Workspace, project: ProjectName) -> list[str]:
+    """Recover what dead processes of a project have left on this machine; the runs that were touched.
+
+    What cannot be recovered now (the store is read-only, or out of reach) stays as it is.
+    """
+    touched = []
+    for run in runs_in(workspace.store, project, workspace.data):
+        try:
+            if recover_run(workspace, project, run):
+                touched.append(run)
+        except (Error, OSError):
+            continue  # nothing is lost: the journals lie where they were, and the next one tries again
+    return touched
+
+
+def recover_run(workspace: Workspace, project: ProjectName, run: str) -> bool:
+    """Recover one run; whether there was anything. Raises: StoreError, CommError, IntegrityError."""
+    folder = RunFolder.of(workspace.store, project, run, workspace.data)
+    dead = [writer for writer in folder.writers() if not writer_lives(folder, writer)]
+    if not dead:
+        return False
+    workspace.store.demand_presence()
+    record = read_run(workspace.project(project), run)
+    if record is not None and record.deleted:
+        for writer in dead:
+            folder.remove(writer)
+        return True
+    settle(workspace, project, run, folder, dead, record)
+    return True
+
+
+def settle(
+    workspace: Workspace,
+    project: ProjectName,
+    run: str,
+    folder: RunFolder,
+    writers: Sequence[str],
+    record: RunRecord | None,
+) -> None:
+    """Bring the history, files and ops of dead `writers` into the store, then remove their folders.
+
+    Raises: StoreError, CommError.
+    """
+    said = [replay(folder.journal(writer).read_bytes()) for writer in writers]
+    ended = record.ended if record is not None else {}
+    ops: list[Op] = []
+    if record is None or not record.started:
+        ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
+    unsettled = [part for part in said if part.writer not in ended]
+    if unsettled:
+        files = publish_files(workspace.store, files_of(folder, [part.writer for part in unsettled]))
+        ops += _endings(run, unsettled, files)
+    compact(workspace.store, project, run, folder)
+    if ops:
+
+        def decide(state: ProjectState) -> list[Op]:
+            return ops
+
+        workspace.project(project).commit(decide)
+    for writer in writers:
+        folder.remove(writer)
+
+
+def files_of(folder: RunFolder, writers: Sequence[str]) -> dict[Any, str]:
+    """The folders with files of some writers, as `publish_files` wants them."""
+    return {place / FILES: "" for writer in writers for place in folder.places(writer)}
+
+
+def recorded_changes(said: Replay) -> dict[str, Any]:
+    """What was set of a run while it ran, as keys of its ops."""
+    return {key: said.changes[key] for key in ("name", "notes", "tags", "group") if key in said.changes}
+
+
+def _endings(run: str, said: Sequence[Replay], files: Mapping[str, Any] | None) -> list[Op]:
+    """The ops that end some dead writers: what they could not commit, or that they crashed."""
+    ops: list[Op] = []
+    attached = [part for part in said if part.head.get("role") == "attached"]
+    for part in said:
+        if part in attached:
+            continue
+        finish = next((op for op in part.pending if op["op"] == "run.finish"), None)
+        ops += [dict(op) for op in part.pending if op["op"] != "run.finish"]
+        if finish is None:
+            state = "preempted" if part.changes.get("preempting") else "crashed"
+            finish = {"op": "run.finish", "state": state, "exit_code": CRASHED, "error": None}
+        whole = merged([part, *attached])
+        op = {
+            **finish,
+            "run": run,
+            "writer": part.writer,
+            "config": whole.config,
+            "summary": whole.summary,
+            **recorded_changes(whole),
+        }
+        if whole.alerts:
+            op["alerts"] = whole.alerts
+        if whole.definitions:
+            op["define"] = whole.definitions
+        ops.append(op)
+    if not ops and attached:
+        whole = merged(attached)
+        update = {"op": "run.update", "run": run, "config": whole.config, "summary": whole.summary}
+        ops.append({**update, **recorded_changes(whole)})
+    if files is not None and ops:
+        ops[-1] = {**ops[-1], "files": dict(files)}
+    return ops

@@ -1,0 +1,123 @@
+"""What a run captures by itself, put together: facts and files of the process, console, machine, alerts.
+
+All of it may fail without anybody being hurt; what could not be had is named in the facts.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+try:  # TEMPORARY
+    from .capture import Console, SystemSampler, gather, quick_facts
+except ImportError:
+    from .capture import capture_process
+
+    class Console:
+        def __init__(self, path):
+            pass
+
+        def start(self):
+            pass
+
+        def stop(self):
+            pass
+
+    class SystemSampler:
+        def sample(self):
+            return {}
+
+    def quick_facts(settings, folder, argv, environ):
+        return capture_process(argv, folder)
+
+    def gather(settings, folder, argv, environ):
+        import types
+
+        return types.SimpleNamespace(facts={}, files={})
+
+
+from .run_files import FolderSink
+from .run_settings import Settings
+
+if TYPE_CHECKING:
+    from .run import Run
+    from .settings import RunEnvironment
+
+
+class RunCapture:
+    """The captured side of one run."""
+
+    def __init__(
+        self, settings: Settings, folder: Path, environment: RunEnvironment | None, *, quiet: bool
+    ) -> None:
+        """With `quiet` nothing is captured: a child of a run whose parent does it."""
+        self._settings = settings
+        self._folder = folder
+        self._environ: Mapping[str, str] = environment.variables if environment is not None else {}
+        self._quiet = quiet
+        self._argv = list(sys.argv)
+        self._console: Console | None = None
+        self._alerts: Any = None
+        self.facts: dict[str, Any] = {}
+        self.quick: dict[str, Any] = {} if quiet else quick_facts(settings, folder, self._argv, self._environ)
+
+    def gather(self, sink: FolderSink) -> None:
+        """Find out what takes longer, and put its files into the run's. Called in the background."""
+        if self._quiet:
+            return
+        found = gather(self._settings, self._folder, self._argv, self._environ)
+        for path, data in found.files.items():
+            sink.put_at(data, path)
+        self.facts = {**self.quick, **found.facts}
+
+    def sampler(self) -> Callable[[], Mapping[str, float]] | None:
+        """What measures the machine; None when that is switched off."""
+        if not self._settings.system or self._quiet:
+            return None
+        made: list[SystemSampler] = []
+
+        def sample() -> Mapping[str, float]:
+            if not made:
+                made.append(SystemSampler())
+            return made[0].sample()
+
+        return sample
+
+    def start_console(self, path: Path) -> None:
+        """Begin to copy what is printed to the file at `path`."""
+        if self._settings.console != "off" and not self._quiet:
+            self._console = Console(path)
+            self._console.start()
+
+    def end(self) -> None:
+        """Stop the console."""
+        if self._console is not None:
+            self._console.stop()
+            self._console = None
+        if self._alerts is not None:
+            self._alerts.close()
+            self._alerts = None
+
+    def forget(self) -> None:
+        """After a fork: what is captured belongs to the parent."""
+        self._quiet = True
+
+    def alert(
+        self, run: Run, title: str, text: str, level: Any, wait_duration: Any, targets: Sequence[str]
+    ) -> dict[str, Any] | None:
+        """Send an alert; its record, None when the same was sent a moment ago. Raises: UsageError."""
+        from .alerts import AlertLevel, Alerts
+
+        if self._alerts is None:
+            self._alerts = Alerts(targets, run_path=run.path, run_name=run.name)
+        sent = self._alerts.send(
+            title,
+            text,
+            level if level is not None else AlertLevel.INFO,
+            60 if wait_duration is None else wait_duration,
+            time.time(),
+        )
+        return None if sent is None else dict(sent.as_json())

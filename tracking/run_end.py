@@ -1,0 +1,160 @@
+"""The end of a run: everything that its process has written comes into the store, then one last op says so.
+
+The order is what makes it safe to kill at any moment: the last op is written to the journal first, then history and
+files are stored, then the op is committed, then the folder goes. What is left of an end that was cut short is
+finished by `recovery`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..storage.errors import Error, StoreError
+from .live import writer_lives
+from .metrics.compaction import compact
+from .metrics.lines import line
+from .recovery import files_of, recorded_changes
+from .replay import Replay, merged, replay
+from .run_files import publish_files
+from .values import changes
+
+if TYPE_CHECKING:
+    from .run import Run
+
+_log = logging.getLogger("lineart")
+
+
+def end_run(run: Run, exit_code: int, error: str | None) -> None:
+    """End `run` with an exit code and, if it failed, the traceback.
+
+    A store that cannot be reached is told once; then the run's journal stays on this machine and the next run here
+    brings it home. Raises: StoreError when lines could not be written anywhere.
+    """
+    run._background.stop()
+    for last in run._ended:
+        _tried(run, last)
+    run._capture.end()
+    if run._role == "attached":
+        _leave(run)
+        return
+    if run._capture.facts and run.settings.system:
+        _tried(run, run._background.measure_last)
+    state = "finished" if exit_code == 0 else ("preempted" if run._preempting else "failed")
+    op: dict[str, Any] = {
+        "op": "run.finish",
+        "writer": run._writer,
+        "state": state,
+        "exit_code": exit_code,
+        "error": error,
+        **_changed(run),
+    }
+    if run._capture.facts:
+        op["capture"] = run._capture.facts
+    if run._alerts_sent:
+        op["alerts"] = list(run._alerts_sent)
+    if run._recorder.definitions:
+        op["define"] = [definition.as_json() for definition in run._recorder.definitions.all()]
+    journal = run._journal_here()
+    if not journal.is_in_place():
+        run._rescue()
+        journal = run._journal_here()
+    journal.append(line("op", op, time.time()))
+    try:
+        _bring_home(run, op)
+    except (Error, OSError) as problem:
+        _kept(run, problem)
+    finally:
+        run.state, run.exit_code = state, exit_code
+        journal.close()
+
+
+def _bring_home(run: Run, op: dict[str, Any]) -> None:
+    store, project, folder = run._workspace.store, run._project.name, run._folder
+    if not run._journal_here().retry():
+        raise StoreError("the disk takes nothing")
+    store.demand_presence()
+    attached = _attached(run)
+    whole = merged(attached)
+    op["config"] = {**whole.config, **op["config"]}
+    op["summary"] = {**whole.summary, **op["summary"]}
+    for key, value in recorded_changes(whole).items():
+        op.setdefault(key, value)
+    if whole.alerts:
+        op["alerts"] = [*op.get("alerts", ()), *whole.alerts]
+    writers = [run._writer, *(part.writer for part in attached)]
+    roots = files_of(folder, writers)
+    roots[run._files.folder] = ""
+    files = publish_files(store, roots)
+    if files is not None:
+        op["files"] = files
+    compact(store, project, run.id, folder)
+    run._commit(op)
+    if run._background.shipper is not None:
+        _tried(run, run._background.shipper.end)
+    for writer in writers:
+        folder.remove(writer)
+
+
+def _changed(run: Run) -> dict[str, Any]:
+    """What this process has changed since it started."""
+    return {
+        "config": changes(run._base_config, run.config.as_dict()),
+        "summary": changes(run._base_summary, run.summary.as_dict()),
+        **run._changes,
+    }
+
+
+def _attached(run: Run) -> list[Replay]:
+    """What children of this run have left, those that are dead."""
+    found = []
+    for writer in run._folder.writers():
+        if writer != run._writer:
+            part = replay(run._folder.journal(writer).read_bytes())
+            if part.head.get("role") == "attached" and not writer_lives(run._folder, writer):
+                found.append(part)
+    return found
+
+
+def _leave(run: Run) -> None:
+    """A child of a run ends: the journal stays for whoever ends the run."""
+    if run._journal_now is not None and run._journal_now.is_open:
+        _tried(run, run._journal_now.retry)
+        run._journal_now.close()
+    run.state, run.exit_code = "finished", 0
+
+
+def _kept(run: Run, problem: Exception) -> None:
+    """The store did not take it: say where it is, once. Raises: StoreError when it is nowhere."""
+    journal = run._journal_here()
+    held = journal.held
+    if held:
+        place = run._folder.refuge / run._writer
+        try:
+            run._rescue_into(place)
+        except OSError as error:
+            count = held.count(b"\n")
+            raise StoreError(
+                f"run {run.path}: {count} lines could not be written to {journal.path} nor to {place}"
+                f" ({error.strerror or error}); free space and log them again"
+            ) from error
+    if run._background.has_said("rescue"):
+        return  # that the store is gone was told, and where everything is
+    _log.warning(
+        "run %s: the store did not take its end (%s); all that was logged is kept in %s and comes into the store"
+        " with the next run on this machine",
+        run.path,
+        problem,
+        run._journal_here().path.parent,
+    )
+
+
+def _tried(run: Run, last: Any) -> None:
+    """A chore of the end that must not keep the others from being done."""
+    try:
+        last()
+    except (Error, OSError) as error:
+        run._background.say_once(f"end {last}", str(error))
+    except Exception as error:  # a user's hook or a captured system: told, and the end goes on
+        run._background.say_once(f"end {last}", f"{type(error).__name__}: {error}")

@@ -1,0 +1,215 @@
+"""The files of a run: media, console output, code, what was saved. First in a folder, at the end a manifest.
+
+While a process runs its files lie in ``files/`` of its folder (`run.dir`); when it ends they are stored like the files
+of an artifact (same bytes, once) and its last op in the log names the manifest.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from blake3 import blake3
+
+from ..artifacts.draft import Draft, walk
+from ..artifacts.names import ProjectName, nearest
+from ..artifacts.paths import check_path
+from ..artifacts.publish import publish
+from ..artifacts.state import VersionState
+from ..artifacts.version import Version
+from ..storage.errors import NotFoundError, UsageError
+from ..storage.store import Store
+from .media.base import FileValue
+from .run_folder import FILES, RunFolder
+
+_PIECE_BYTES = 256 * 1024
+
+
+class FolderSink:
+    """Takes the files of media values into a folder; a `FileSink`. Safe in threads: files are named by content."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put_bytes(self, data: bytes, *, folder: str, extension: str, name: str | None = None) -> FileValue:
+        """See `FileSink`."""
+        digest = blake3(data).hexdigest()
+        path = check_path(f"{folder}/{name or digest[:32]}{extension}")
+        target = self.folder / path
+        if name is not None or not target.exists():
+            self._place(target, lambda temporary: temporary.write_bytes(data))
+        return FileValue(path=path, digest=digest, size_bytes=len(data))
+
+    def put_file(self, source: Path, *, folder: str, extension: str, name: str | None = None) -> FileValue:
+        """See `FileSink`."""
+        digest, size = _hashed(source)
+        path = check_path(f"{folder}/{name or digest[:32]}{extension}")
+        target = self.folder / path
+        if name is not None or not target.exists():
+            self._place(target, lambda temporary: shutil.copyfile(source, temporary))
+        return FileValue(path=path, digest=digest, size_bytes=size)
+
+    def put_path(self, source: Path, path: str) -> None:
+        """Copy the file at `source` to `path`, in place of what was there. Raises: NotFoundError, InvalidPathError."""
+        target = self.folder / check_path(path)
+        if not source.is_file():
+            raise NotFoundError(f"file {str(source)!r} is not there; check the path")
+        if target.exists() and source.samefile(target):
+            return
+        self._place(target, lambda temporary: shutil.copy2(source, temporary))
+
+    def put_at(self, data: bytes, path: str) -> None:
+        """Write `data` to `path`. Raises: InvalidPathError."""
+        self._place(self.folder / check_path(path), lambda temporary: temporary.write_bytes(data))
+
+    def _place(self, target: Path, write: Any) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".lineart-{os.getpid()}-{target.name[:100]}.part"
+        try:
+            write(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _hashed(source: Path) -> tuple[str, int]:
+    digest, size = blake3(), 0
+    try:
+        with source.open("rb") as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                digest.update(piece)
+                size += len(piece)
+    except FileNotFoundError:
+        raise NotFoundError(f"file {str(source)!r} is not there; check the path") from None
+    except OSError as error:
+        raise UsageError(f"file {str(source)!r} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest(), size
+
+
+def publish_files(store: Store, folders: Mapping[Path, str]) -> dict[str, Any] | None:
+    """Store every file below `folders` (each with the prefix of its paths), as one manifest; its record in the log.
+
+    None when there is no file. Raises: StoreError, CommError, SourceChangedError.
+    """
+    draft = Draft()
+    for folder, prefix in folders.items():
+        if folder.is_dir():
+            for path, item in walk(folder, prefix=prefix, include=None, exclude=[".lineart-*.part"]):
+                draft.put(path, item)
+    if not len(draft):
+        return None
+    _, content = publish(store, draft)
+    return {
+        "digest": content.digest,
+        "size_bytes": content.size_bytes,
+        "file_count": content.file_count,
+        "packs": list(content.packs),
+        "meta_packs": list(content.meta_packs),
+        "packs_object": content.packs_object,
+    }
+
+
+class RunFiles:
+    """The files of a run, from its manifests and, while it runs on this machine, from its folders; a `FileSource`."""
+
+    def __init__(
+        self,
+        store: Store,
+        project: ProjectName,
+        run: str,
+        records: list[Mapping[str, Any]],
+        folder: RunFolder | None = None,
+    ) -> None:
+        """`records` are the `files` of the run's ops, oldest first."""
+        self._run = f"{project}/{run}"
+        self._folder = folder
+        self._versions = [_version(store, project, run, record) for record in records]
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def paths(self) -> list[str]:
+        """All paths, sorted."""
+        found = {
+            path for root in self._roots() for path, item in walk(root, prefix="", include=None, exclude=None)
+        }
+        for version in self._versions:
+            found |= {entry.path for entry in version.manifest.values() if entry.digest is not None}
+        return sorted(path for path in found if not path.rpartition("/")[2].startswith(".lineart-"))
+
+    def size(self, path: str) -> int:
+        """Bytes of a file. Raises: NotFoundError."""
+        local = self._local(path)
+        if local is not None:
+            return local.stat().st_size
+        return self._entry(path)[1].size_bytes or 0
+
+    def digest(self, path: str) -> str | None:
+        """BLAKE3 of a file that is in the store; None while it is being written."""
+        if self._local(path) is not None:
+            return None
+        digest: str = self._entry(path)[1].digest
+        return digest
+
+    def open(self, path: str) -> IO[bytes]:
+        """See `FileSource`."""
+        local = self._local(path)
+        if local is not None:
+            return io.BufferedReader(local.open("rb", buffering=0))
+        version, _ = self._entry(path)
+        return version.open(path)
+
+    def local_path(self, path: str) -> Path:
+        """See `FileSource`; the file goes with this object."""
+        local = self._local(path)
+        if local is not None:
+            return local
+        version, _ = self._entry(path)
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="lineart-files-")
+        root = Path(self._temporary.name)
+        version.download(root, path_prefix=path)
+        return root / path
+
+    def _roots(self) -> Iterator[Path]:
+        if self._folder is not None:
+            for writer in self._folder.writers():
+                for place in self._folder.places(writer):
+                    if (place / FILES).is_dir():
+                        yield place / FILES
+
+    def _local(self, path: str) -> Path | None:
+        for root in self._roots():
+            if (root / path).is_file():
+                return root / path
+        return None
+
+    def _entry(self, path: str) -> tuple[Version, Any]:
+        for version in reversed(self._versions):
+            found = version.manifest.get(path)
+            if found is not None and found.digest is not None:
+                return version, found
+        known = self.paths()
+        raise NotFoundError(f"file {path!r} is not in run {self._run}{nearest(path, known)}")
+
+
+def _version(store: Store, project: ProjectName, run: str, record: Mapping[str, Any]) -> Version:
+    state = VersionState(
+        number=0,
+        digest=record["digest"],
+        size_bytes=record["size_bytes"],
+        file_count=record["file_count"],
+        reference_count=0,
+        metadata={},
+        description="",
+        tags=(),
+        run=run,
+        created_at="",
+        packs=tuple(record["packs"]),
+        meta_packs=tuple(record["meta_packs"]),
+        packs_object=record.get("packs_object"),
+    )
+    return Version(store, project, f"run-{run}", "run-files", state)

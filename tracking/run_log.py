@@ -1,0 +1,106 @@
+"""What the store says of one run: its claim, and the ops of the log that concern it.
+
+A run is claimed by creating ``runs/<id>/run.json``: of two processes that want the same id one is told. The claim says
+where the log stood, so that the run's ops are found without reading what was before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..artifacts.project import Project
+from ..storage.errors import ConflictError, IntegrityError, NotFoundError
+from ..storage.log import Position
+from ..storage.transaction import canonical_json
+from .metrics.pieces import run_prefix
+from .values import merge_values
+
+FORMAT = 1
+
+
+def claim_run(project: Project, run: str, time: str) -> bool:
+    """Take the id `run`; False when somebody has it. Raises: StoreError, CommError."""
+    project.state()  # what comes after is read when the run is looked at
+    position = project.position
+    value = {"format": FORMAT, "run": run, "time": time, "seq": position.seq, "head": position.digest}
+    try:
+        project.store.backend.create(_key(project, run), canonical_json(value))
+    except ConflictError:
+        # Our own claim, if the answer to the first try was lost: no other process writes the same time.
+        return project.store.backend.read(_key(project, run)) == canonical_json(value)
+    return True
+
+
+def _key(project: Project, run: str) -> str:
+    return f"{run_prefix(project.name, run)}run.json"
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """A run as the log has it; `state` by its writers' ends."""
+
+    run: str
+    claimed_at: str = ""
+    started: bool = False
+    name: str = ""
+    group: str | None = None
+    job_type: str | None = None
+    notes: str | None = None
+    tags: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    capture: dict[str, Any] = field(default_factory=dict)
+    definitions: list[Mapping[str, Any]] = field(default_factory=list)
+    files: list[Mapping[str, Any]] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    ended: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    deleted: bool = False
+
+    @property
+    def open_writers(self) -> list[str]:
+        """Those that have joined and not ended."""
+        return [writer for writer in self.joined if writer not in self.ended]
+
+    def add(self, op: Mapping[str, Any]) -> None:
+        """Take in an op of this run."""
+        kind, writer = op["op"], op.get("writer") or ""
+        if kind in ("run.start", "run.join"):
+            self.joined.append(writer)
+            self.started = self.started or kind == "run.start"
+        elif kind == "run.finish":
+            self.ended[writer] = op["state"]
+            self.error = op.get("error")
+        elif kind == "run.delete":
+            self.deleted = True
+        for key in ("name", "group", "job_type", "notes"):
+            if op.get(key) is not None:
+                setattr(self, key, op[key])
+        if op.get("tags") is not None:
+            self.tags = tuple(op["tags"])
+        merge_values(self.config, op.get("config") or {})
+        merge_values(self.summary, op.get("summary") or {})
+        self.capture = op.get("capture") or self.capture
+        self.definitions += op.get("define") or ()
+        if op.get("files"):
+            self.files.append(op["files"])
+
+
+def read_run(project: Project, run: str) -> RunRecord | None:
+    """What the log says of a run, None when nobody has claimed the id. Raises: IntegrityError, CommError."""
+    try:
+        claim = json.loads(project.store.backend.read(_key(project, run)))
+        record, position = RunRecord(run, claim["time"]), Position(claim["seq"], claim["head"])
+    except NotFoundError:
+        # A run from before claims existed is in the log all the same.
+        record, position = RunRecord(run), Position()
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"run {project.name}/{run}: its run.json is damaged ({error!r})") from error
+    for entry in project.log.read_after(position):
+        for op in entry.transaction.ops:
+            if op.get("run") == run and str(op.get("op", "")).startswith("run."):
+                record.add(op)
+    return record if record.claimed_at or record.started else None

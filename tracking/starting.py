@@ -1,0 +1,190 @@
+"""From the wish for a run to the run: which store, which id, a new run or one that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.names import check_name, nearest
+from ..artifacts.project import utc_now
+from ..storage.errors import UsageError
+from ..storage.store import open_backend
+from .artifact import Artifact
+from .attach import attach, next_step, split_run_path
+from .recovery import recover_project, recover_run
+from .run import Run
+from .run_log import claim_run, read_run
+from .run_settings import Settings
+from .settings import RunEnvironment, StoreChoice, find_settings
+from .values import Config
+from .workspace import Workspace
+
+_RESUME = ("allow", "must", "never", "auto")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What `init` was asked for, with what the environment adds."""
+
+    id: str | None = None
+    name: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] | None = None
+    notes: str | None = None
+    group: str | None = None
+    job_type: str | None = None
+    dir: Path | None = None
+    resume: bool | str | None = None
+    allow_val_change: bool = False
+    offline: bool = False
+
+
+def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment: RunEnvironment) -> Run:
+    """Start or continue a run. Raises: as `init`."""
+    resume = _resume(wish.resume)
+    if wish.offline:
+        settings = _offline(settings)
+    workspace = Workspace.open(settings, create=True)
+    project = workspace.project()
+    remembered = _Remembered(settings, workspace)
+    run = check_name(wish.id, "run id") if wish.id is not None else None
+    _check_wish(wish)
+    if run is None and resume == "auto":
+        run = remembered.read()
+    run = run or secrets.token_hex(4)
+    record, step = None, 0
+    if resume == "must" or not claim_run(project, run, utc_now()):
+        record = read_run(project, run)
+        _check(workspace, run, record is not None and not record.deleted, resume, given=wish.id is not None)
+        recover_run(workspace, project.name, run)
+        record, step = read_run(project, run), next_step(workspace, run)
+    made = Run(
+        workspace,
+        id=run,
+        role="main" if record is None or not record.started else "joined",
+        record=record,
+        name=wish.name,
+        config=wish.config,
+        tags=wish.tags,
+        notes=wish.notes,
+        group=wish.group,
+        job_type=wish.job_type,
+        dir=wish.dir,
+        settings=captured,
+        environment=environment,
+        allow_val_change=wish.allow_val_change or record is not None,
+        offline=wish.offline,
+        step=step,
+        alerts=settings.alerts,
+    )
+    if resume == "auto":
+        remembered.write(run)
+        made._ended.append(lambda: remembered.forget() if made.ending_well else None)
+    # What dead runs have left on this machine comes home beside the work, not before it.
+    threading.Thread(target=_recover, args=(workspace, run), name="lineart-recovery", daemon=True).start()
+    return made
+
+
+def _check_wish(wish: Wish) -> None:
+    """Refuse what cannot be recorded before anything is written. Raises: UsageError, InvalidNameError."""
+    Config(convert=lambda value: value.name if isinstance(value, Artifact) else None).update(wish.config)
+    for what in ("name", "notes", "group", "job_type"):
+        value = getattr(wish, what)
+        if value is not None and not _is_text(value):
+            raise UsageError(f"init {what} {str(value)[:80]!r}: expected text, not {type(value).__name__}")
+    for tag in wish.tags or ():
+        check_name(tag, "tag")
+
+
+def _is_text(value: object) -> bool:
+    """Whether `value` is text that UTF-8 can say."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _recover(workspace: Workspace, run: str) -> None:
+    from ..storage.errors import Error
+
+    try:
+        recover_project(workspace, workspace.project_name)
+    except (Error, OSError):
+        return  # the next run tries again
+
+
+def attach_by_environment(
+    path: str, settings: StoreChoice, wish: Wish, captured: Settings, environment: RunEnvironment
+) -> Run:
+    """The run that `art exec` has started around this process. Raises: NotFoundError, UsageError."""
+    project, run = split_run_path(path)
+    found = find_settings(store=settings.store, project=project.project, entity=project.entity)
+    made = attach(Workspace.open(found), run, settings=captured, environment=environment)
+    made.config.update(wish.config, allow_val_change=True)
+    if wish.name is not None:
+        made.name = wish.name
+    if wish.tags:
+        made.tags = (*made.tags, *wish.tags)
+    if wish.notes is not None:
+        made.notes = wish.notes
+    return made
+
+
+def _resume(given: bool | str | None) -> str | None:
+    chosen = {True: "auto", False: None, "": None, "true": "auto", "none": None}.get(given, given)
+    if chosen is not None and chosen not in _RESUME:
+        raise UsageError(f"init resume {given!r}: expected one of {', '.join(_RESUME)}")
+    return chosen if chosen is None else str(chosen)
+
+
+def _check(workspace: Workspace, run: str, exists: bool, resume: str | None, *, given: bool) -> None:
+    """Raises: UsageError when what is there is not what `resume` asks for."""
+    path = f"{workspace.project_name}/{run}"
+    if not exists and resume == "must":
+        if not given:
+            raise UsageError('init resume="must": which run? pass id=')
+        known = workspace.store.backend.folders(f"projects/{workspace.project_name}/runs/")
+        raise UsageError(
+            f'init resume="must": there is no run {path} in {workspace.url}{nearest(run, known)};'
+            ' resume="allow" would start it'
+        )
+    if exists and resume == "never":
+        raise UsageError(f'init resume="never": run {path} exists; choose another id')
+    if exists and resume is None:
+        raise UsageError(f'init: run {path} exists; continue it with resume="allow", or choose another id')
+
+
+def _offline(settings: StoreChoice) -> StoreChoice:
+    """A store on this machine in place of a remote one; a local one needs no network anyway."""
+    if open_backend(settings.store, settings.storage_options).local_path("x") is not None:
+        return settings
+    name = hashlib.sha256(settings.store.encode()).hexdigest()[:16]
+    return replace(settings, store=str(settings.data / "offline" / name))
+
+
+class _Remembered:
+    """The id of the last run of a folder that is to be resumed by itself, on this machine."""
+
+    def __init__(self, settings: StoreChoice, workspace: Workspace) -> None:
+        key = f"{workspace.url}\n{workspace.project_name}\n{Path.cwd()}"
+        name = hashlib.sha256(key.encode()).hexdigest()[:24]
+        self._path = settings.data / "resume" / f"{name}.json"
+
+    def read(self) -> str | None:
+        try:
+            return check_name(json.loads(self._path.read_text(encoding="utf-8"))["run"], "run id")
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, run: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps({"run": run}), encoding="utf-8")
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
