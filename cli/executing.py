@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,11 @@ from .putting import parse_pair
 
 if TYPE_CHECKING:
     from ..tracking.run import Run
+    from ..tracking.settings import StoreChoice
     from .child import Ended
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # as every shell has them
+OUTPUT_FILE = "output.log"  # among the run's files, as for a run that records its own output
 _ERROR_LINES = 20  # of the end of the output, kept as the reason of a failure
 _SET_FOR_CHILDREN = ("LINEART_ATTACH", "LINEART_RUN_ID", "LINEART_RESUME")
 
@@ -113,23 +114,118 @@ def exec(
     wanted = [Output.parse(text) for text in outputs]
     values = dict(map(parse_pair, config))
     program, arguments = find_program(command)
-    for variable in _SET_FOR_CHILDREN if os.environ.get("LINEART_ATTACH") else ():
-        del os.environ[variable]  # an exec within an exec is a run of its own
-    run = _start(arguments, values, name, group, job_type, tags, run_id, resume)
+    if os.environ.get("LINEART_ATTACH"):  # an exec within an exec is a run of its own
+        for variable in _SET_FOR_CHILDREN:
+            os.environ.pop(variable, None)
+    ctx = click.get_current_context()
+    run = _start(
+        ctx, command, values, name=name, group=group, job_type=job_type, tags=tags, id=run_id, resume=resume
+    )
+    note(f"run {run.path} {run.name}")
     try:
         for text in inputs:
             artifact, _, role = text.partition("=")
             run.use_artifact(artifact, role=role or None)
-        types = _types(run, wanted)
-        note(f"run {run.path} {run.name}")
-        environ = child_environment(run, alias=not no_alias)
-        ended, last_lines = _run(program, arguments, environ, run, capture=not no_capture)
+        types = [_type_of(run, output) for output in wanted]
+        environ = child_environment(run, find_given_settings(ctx), os.environ, alias=not no_alias)
+        log = None if no_capture else OutputLog(Path(run.dir) / OUTPUT_FILE)
+        ended = _call(program, arguments, environ, log)
         if ended.status == 0:
             for output, kind in zip(wanted, types, strict=True):
                 run.log_artifact(output.path, name=output.name, type=kind)
     except BaseException as error:
         run.fail(error)
         raise
-    _end(run, ended, last_lines)
-    note(f"run {run.path} {run.state}")
+    reason = None if ended.status == 0 else failure(ended, [] if log is None else log.last_lines())
+    run._finish(ended.status, reason)
+    note(f"run {run.path} {run.state}" + (f": {reason.splitlines()[0]}" if reason else ""))
     return ended.status
+
+
+def find_program(command: Sequence[str]) -> tuple[str, list[str]]:
+    """Where the program of a command lies, and its arguments from argument 0 on; a script gets this Python.
+
+    Raises: CannotRun with the status that a shell would have.
+    """
+    first = command[0]
+    if first.endswith(".py") and os.path.isfile(first):
+        return sys.executable, [sys.executable, *command]
+    found = shutil.which(first)
+    if found is not None:
+        return found, list(command)
+    if os.path.exists(first):
+        raise CannotRun(f"{first!r} may not be executed; name what runs it, for example sh", NOT_EXECUTABLE)
+    raise CannotRun(f"there is no command {first!r}", NOT_FOUND)
+
+
+def _start(
+    ctx: click.Context,
+    command: Sequence[str],
+    config: Mapping[str, Any],
+    *,
+    name: str | None,
+    group: str | None,
+    job_type: str | None,
+    tags: Sequence[str],
+    id: str | None,
+    resume: str | None,
+) -> Run:
+    from ..tracking.session import init
+
+    own, sys.argv = sys.argv, list(command)  # what a run records of its process is here the command's
+    try:
+        return init(
+            project=given(ctx, "project"),
+            store=given(ctx, "store"),
+            name=name,
+            group=group,
+            job_type=job_type,
+            id=id,
+            resume=resume,  # type: ignore[arg-type]  # one of the choices of the option
+            config=config,
+            tags=tags or None,
+            settings={"console": "off"},  # the command's output is recorded, not ours
+        )
+    finally:
+        sys.argv = own
+
+
+def _type_of(run: Run, output: Output) -> str:
+    """The type to log an output as. Raises: UsageError before the command has run, where it is not known."""
+    from ..storage.errors import UsageError
+
+    known = run._project.state().collections.get(output.name)
+    if output.type is None and known is None:
+        raise UsageError(
+            f"artifact {output.name!r} is new: say its type, for example --log {output.path}={output.name}:model"
+        )
+    if output.type is not None and known is not None and output.type != known.type:
+        raise UsageError(f"artifact {output.name!r} has type {known.type!r}, not {output.type!r}")
+    return output.type or (known.type if known is not None else "")
+
+
+def child_environment(
+    run: Run, settings: StoreChoice, environ: Mapping[str, str], *, alias: bool
+) -> dict[str, str]:
+    """The variables by which the command's processes find their run, and Python in them the alias of `wandb`."""
+    from ..integrations.wandb.modules import SHIM
+
+    store = settings.store if "://" in settings.store else os.path.abspath(settings.store)
+    found = {
+        **environ,
+        "LINEART_ATTACH": run.path,
+        "LINEART_RUN_ID": run.id,
+        "LINEART_RESUME": "allow",
+        "LINEART_PROJECT": run.project,
+        "LINEART_ENTITY": run.entity,
+        "LINEART_STORE": store,
+        "LINEART_CACHE": os.path.abspath(settings.cache),
+        "LINEART_DATA": os.path.abspath(settings.data),
+    }
+    found.setdefault("PYTHONUNBUFFERED", "1")  # lines of stdout and stderr come when they are written, in order
+    if alias:
+        # Libraries read these two by themselves, and give init() a project of theirs when they are not set.
+        found |= {"WANDB_PROJECT": run.project, "WANDB_ENTITY": run.entity}
+        path = found.get("PYTHONPATH")
+        found["PYTHONPATH"] = f"{SHIM}{os.pathsep}{path}" if path else str(SHIM)
+    return found

@@ -1,14 +1,21 @@
 """`art://[[entity/]project/]name:alias/path`: artifacts as an fsspec file system, for pandas, pyarrow, DuckDB, polars.
 
 Read-only. Only the bytes asked for are fetched, and verified. What is opened inside a run is recorded as its input.
-fsspec finds the class by an entry point, so that nothing has to be imported:
-``pd.read_csv("art://digits:latest/train.csv")``. A name without alias or version means ``:latest``.
+fsspec finds the class by an entry point, so that nothing has to be imported. A name without alias or version means
+``:latest``.
+
+======  ==========================================================================================================
+pandas  ``pd.read_csv("art://digits:latest/train.csv")``
+pyarrow ``pq.read_table("digits:latest/t.parquet", filesystem=fsspec.filesystem("art"))``, or ``fsspec+art://…``
+DuckDB  ``connection.register_filesystem(fsspec.filesystem("art"))``, then ``read_csv('art://…')``
+polars  takes no file system that it does not know: ``pl.read_parquet(fsspec.open("art://…").open())``
+======  ==========================================================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
@@ -44,7 +51,7 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
         """What lies in a version, or in a folder of it; of the empty path the artifacts of the project in use."""
-        path = self._strip_protocol(path)
+        path = _stripped(path)
         if not path:
             collections = self._workspace().project().state().collections
             found = [_folder(f"{name}:latest") for name in sorted(collections) if collections[name].aliases]
@@ -57,7 +64,7 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
 
     def info(self, path: str, **options: Any) -> _Info:
         """Name, size, type and BLAKE3 digest of a file, or that it is a folder."""
-        path = self._strip_protocol(path)
+        path = _stripped(path)
         if not path:
             return _folder("")
         name, version, inside = self._resolve(path)
@@ -79,19 +86,26 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is
         """When the version was logged."""
         import datetime
 
-        _, version, _ = self._resolve(self._strip_protocol(path))
+        _, version, _ = self._resolve(_stripped(path))
         return datetime.datetime.fromisoformat(version.state.created_at)
 
     modified = created
 
-    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **options: Any) -> IO[bytes]:
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: Any = None,
+        autocommit: bool = True,
+        cache_options: Any = None,
+        **options: Any,
+    ) -> Any:
         if mode != "rb":
             raise UsageError(f"art://{path}: mode {mode!r}; a version is immutable, log a new one instead")
         _, version, inside = self._resolve(path)
         if not inside:
             raise IsADirectoryError(f"art://{path}: names a version; expected a file in it")
-        stream: IO[bytes] = self._artifact(version).open(self._checked(version, inside))
-        return stream
+        return self._artifact(version).open(self._checked(version, inside))
 
     # Names
 
@@ -156,6 +170,10 @@ def _running() -> Any:
 
     run = current_run()
     return run if run is not None and run.state == "running" else None
+
+
+def _stripped(path: str) -> str:
+    return str(ArtifactFileSystem._strip_protocol(path))
 
 
 def _folder(name: str) -> _Info:

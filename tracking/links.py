@@ -20,6 +20,7 @@ from ..artifacts.names import ArtifactName, ProjectName
 from ..artifacts.publish import listed_references
 from ..artifacts.version import Version
 from ..storage.errors import InvalidNameError, NotFoundError, UsageError
+from ..storage.transaction import Op
 from .workspace import Workspace
 
 
@@ -83,21 +84,26 @@ def unlink_version(workspace: Workspace, name: ArtifactName) -> None:
     delete_version(workspace, version.name, delete_aliases=True)
 
 
-def delete_version(workspace: Workspace, name: ArtifactName, *, delete_aliases: bool = False) -> None:
-    """Delete a version; of a link also what its source's log says of it.
+def delete_version(workspace: Workspace, name: ArtifactName, *, delete_aliases: bool = False) -> Sequence[Op]:
+    """Delete a version; of a link also what its source's log says of it. The ops that deleted it.
 
     Raises: NotFoundError; UsageError while it is linked elsewhere or, without `delete_aliases`, has aliases.
     """
     version = workspace.version(name)
-    project = workspace.project(version.project)
-    for (
-        target
-    ) in version.state.links:  # one that was deleted without this function, or by a process that was killed
-        if _live_link(workspace, target) is None:
-            _forget(workspace, version.name, target)
-    project.commit(lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases))
+    forget_dead_links(workspace, version)
+    ops = workspace.project(version.project).commit(
+        lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases)
+    )
     if version.state.source is not None:
         _forget(workspace, workspace.parse(version.state.source), str(version.name))
+    return ops
+
+
+def forget_dead_links(workspace: Workspace, version: Version) -> None:
+    """Take links to `version` that exist no more out of its log: a process that deleted one may have been killed."""
+    for target in version.state.links:
+        if _live_link(workspace, target) is None:
+            _forget(workspace, version.name, target)
 
 
 def live_links(workspace: Workspace, version: Version) -> list[Version]:

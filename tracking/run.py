@@ -118,9 +118,7 @@ class Run(RunArtifacts, RunSaving):
         self.ending_well = False
         self._used: dict[tuple[str, str | None], None] = {}
         self._watched: list[Any] = []
-        self._ended: list[Any] = [
-            lambda: self._saved.finish()
-        ]  # called at the end, before anything is stored
+        self._ended: list[Any] = [self._saved.finish]  # called at the end, before anything is stored
         self.summary = Summary(self._note_summary)
         self.summary.load(known.summary)
         self._base_summary = self.summary.as_dict()
@@ -180,7 +178,7 @@ class Run(RunArtifacts, RunSaving):
             sample=self._capture.sampler() if self._role != "attached" else None,
             sample_interval_s=self.settings.system_interval_s,
             rescue=self._rescue,
-            chores=lambda: self._saved.refresh(),
+            chores=self._saved.refresh,
             first=lambda: self._capture.gather(self._files),
         )
         self._background.start()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import media as _m
-from .media import Media
-
-as_media = getattr(_m, "as_media", lambda v: None)  # TEMPORARY
+from .media import Media, as_media
 from .media.base import FileSink
 
 _PLAIN = (int, float, str, bool, dict, type(None))

@@ -20,7 +20,7 @@ from .run_filters import Node, parse_filters, time_text
 from .run_keys import value_at
 from .run_matching import holds
 from .run_order import Rank, SortKey, order_sql, ordered, parse_order, rank
-from .run_records import COLUMNS, RUNNING, RunLog, RunRecord, document, record_of_row
+from .run_records import COLUMNS, RUNNING, WITH_FILES, RunLog, RunRecord, document, record_of_row
 from .run_sql import RunSql
 from .workspace import Workspace
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..lineage import Catalog
 
 _SHORT = 4000  # transactions
+_LEAST_PAGE = 500  # a page costs about a hundred rows
 _Sortable = tuple[str, str, tuple[Rank, ...]]  # id, created_at, ranks
 
 
@@ -56,7 +57,9 @@ class RunReader:
             catalog = self.workspace.catalog([project])
             try:
                 wanted = [str(project), run]
-                rows = catalog.rows(f"SELECT {COLUMNS} FROM runs WHERE project = ? AND run = ?", wanted)
+                rows = catalog.rows(
+                    f"SELECT {COLUMNS} FROM {WITH_FILES} WHERE project = ? AND run = ?", wanted
+                )
             finally:
                 catalog.close()
             found = record_of_row(rows[0]) if rows else None
@@ -155,12 +158,12 @@ class _Rows:
         order: tuple[SortKey, ...],
         per_page: int,
     ) -> None:
-        self._per_page = max(per_page, 1)
+        self._per_page = max(per_page, _LEAST_PAGE)
         self._catalog: Catalog = workspace.catalog([project])
         weakref.finalize(self, self._catalog.close)
         running = [
             with_live(workspace, record_of_row(row))
-            for row in self._catalog.rows(f"SELECT {COLUMNS} FROM runs WHERE state = '{RUNNING}'")
+            for row in self._catalog.rows(f"SELECT {COLUMNS} FROM {WITH_FILES} WHERE state = '{RUNNING}'")
         ]
         self._known = {record.id: record for record in running if holds(node, document(record))}
         found = self._select(node, order)
@@ -180,9 +183,7 @@ class _Rows:
             for expressions, named in zip(columns, names, strict=True)
             for expression, name in zip(expressions, named, strict=True)
         )
-        query = (
-            f"CREATE TEMP TABLE matched AS SELECT *{ranks} FROM runs WHERE state <> '{RUNNING}' AND {where}"
-        )
+        query = f"CREATE TEMP TABLE matched AS SELECT *{ranks} FROM {WITH_FILES} WHERE state <> '{RUNNING}' AND {where}"
         try:
             self._catalog.rows(query, sql.parameters)
         except Exception as error:  # DuckDB's, which is not imported here
@@ -206,7 +207,7 @@ class _Rows:
         if run not in self._known:
             start = index - index % self._per_page
             page = [run for run in self._ids[start : start + self._per_page] if run not in self._known]
-            query = f"SELECT {COLUMNS} FROM matched AS runs WHERE run IN (SELECT unnest(?::VARCHAR[]))"
+            query = f"SELECT {COLUMNS} FROM matched WHERE run IN (SELECT unnest(?::VARCHAR[]))"
             self._known.update((row[1], record_of_row(row)) for row in self._catalog.rows(query, [page]))
         return self._known[run]
 

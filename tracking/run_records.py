@@ -196,13 +196,16 @@ class RunLog:
 COLUMNS = (
     "project, run, name, state, config::VARCHAR, summary::VARCHAR, tags, notes, group_name, job_type,"
     " capture::VARCHAR, exit_code, error, user_name, host, strftime(created_at, '%Y-%m-%dT%H:%M:%S.%fZ'),"
-    " strftime(finished_at, '%Y-%m-%dT%H:%M:%S.%fZ'),"
-    " (SELECT list(e.files ORDER BY e.position) FROM run_events e WHERE e.run_id = runs.run_id AND e.files IS NOT NULL)"
+    " strftime(finished_at, '%Y-%m-%dT%H:%M:%S.%fZ'), files"
+)
+WITH_FILES = (
+    "(FROM runs LEFT JOIN (SELECT run_id, list(files ORDER BY position) AS files FROM run_events"
+    " WHERE files IS NOT NULL GROUP BY run_id) USING (run_id))"
 )
 
 
 def record_of_row(row: tuple[Any, ...]) -> RunRecord:
-    """A record from the `COLUMNS` of the catalog's `runs` view."""
+    """A record from the `COLUMNS` of `WITH_FILES`: the catalog's `runs` view and what is recorded of their files."""
     project, run, name, state, config, summary, tags, notes, group, job_type, capture, *rest = row
     exit_code, error, user, host, created_at, finished_at, files = rest
     entity, _, short = project.partition("/")

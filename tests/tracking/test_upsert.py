@@ -9,6 +9,7 @@ import time
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,16 +25,16 @@ PROJECT = "team/digits"
 
 
 def contribute(
-    run_id: str, files: dict[str, str], *, group: str | None = "g", **labels: object
+    run_id: str, files: dict[str, str], *, group: str | None = "g", **labels: Any
 ) -> lineart.Artifact:
     """A run of its own that adds these texts to `data`."""
     with lineart.init(project=PROJECT, id=run_id, group=group) as run:
         return run.upsert_artifact(scenario.draft("data", files, **labels))
 
 
-def finish(run_id: str = "last", *, group: str | None = "g", **fields: object) -> lineart.Artifact:
+def finish(run_id: str = "last", *, group: str | None = "g", **fields: Any) -> lineart.Artifact:
     with lineart.init(project=PROJECT, id=run_id, group=group) as run:
-        return run.finish_artifact(lineart.Artifact("data", "dataset"), **fields)  # type: ignore[arg-type]
+        return run.finish_artifact(lineart.Artifact("data", "dataset"), **fields)
 
 
 def texts(artifact: lineart.Artifact) -> dict[str, str]:

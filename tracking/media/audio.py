@@ -113,7 +113,7 @@ def _of_samples(given: Any, rate: int) -> tuple[MemoryContent, dict[str, Any]]:
     array = array_of(given, "Audio")
     if array.ndim == 1:
         array = array[:, None]
-    if array.ndim == 2 and array.shape[0] <= _MAX_CHANNELS and array.shape[0] < array.shape[1]:
+    if array.ndim == 2 and array.size and array.shape[0] <= _MAX_CHANNELS and array.shape[0] < array.shape[1]:
         array = array.T
     if array.ndim != 2 or not array.size or array.shape[1] > _MAX_CHANNELS:
         raise UsageError(

@@ -101,10 +101,10 @@ def _counted(values: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[An
     if not values.size:
         return np.zeros(count, np.int64), np.linspace(0.0, 1.0, count + 1)
     low, high = float(values.min()), float(values.max())
-    if math.isinf(high - low):  # halves, of which the difference is finite
-        counts, edges = np.histogram(values / 2, bins=count)
-        edges = np.clip(edges, low / 2, high / 2) * 2
-        return counts, edges
+    if max(abs(low), abs(high)) > 1e307:  # quarters, of which differences and products are finite
+        counts, edges = _counted(values / 4, count)
+        largest = float(np.finfo(np.float64).max)
+        return counts, np.clip(edges, -largest / 4, largest / 4) * 4
     try:
         counts, edges = np.histogram(values, bins=count)
         if (np.diff(edges) > 0).all():
@@ -113,7 +113,6 @@ def _counted(values: NDArray[Any], count: int) -> tuple[NDArray[Any], NDArray[An
         pass  # so near to each other that floats have no room for the edges: one bin
     if low == high:
         low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-        low, high = max(low, -np.finfo(np.float64).max), min(high, np.finfo(np.float64).max)
     return np.array([values.size]), np.array([low, high])
 
 

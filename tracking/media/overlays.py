@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -46,12 +47,16 @@ def class_names(given: Any, what: str) -> dict[int, str]:
     return names
 
 
-def _class_id(number: Any, what: str) -> int:
-    if isinstance(number, str) and number.isdecimal():  # a key that came out of JSON
-        return int(number)
-    if isinstance(number, bool) or not hasattr(number, "__index__") or int(number.__index__()) < 0:
+def _class_id(given: Any, what: str) -> int:
+    # Text of digits is a key that came out of JSON.
+    number: Any = int(given) if isinstance(given, str) and given.isdecimal() else given
+    try:
+        whole = -1 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        whole = -1
+    if whole < 0:
         raise UsageError(f"{what}: class {number!r} is not a whole number from 0 up")
-    return int(number.__index__())
+    return whole
 
 
 def _labels_json(labels: Mapping[int, str]) -> dict[str, str]:

@@ -86,22 +86,21 @@ class Table(Media):
         self._rows: list[list[Any]] = []
         self._exposed = False  # whether somebody else may have the list of rows in hand
         self._logged: _Logged | None = None
-        if is_frame:
-            self._base = _Frame(_with_index(given))
-            names: Sequence[Any] = self._base.names if columns is None else columns
-            if len(names) != len(self._base.names):
-                raise UsageError(
-                    f"Table: {len(names)} columns named, the DataFrame has {len(self._base.names)}"
-                )
+        frame = _Frame(_with_index(given)) if is_frame else None
+        if frame is not None:
+            self._base = frame
+            names: Sequence[Any] = frame.names if columns is None else columns
+            if len(names) != len(frame.names):
+                raise UsageError(f"Table: {len(names)} columns named, the DataFrame has {len(frame.names)}")
         else:
             names = DEFAULT_COLUMNS if columns is None else columns
         self._columns = _checked_names(names)
         self._rules = rules_for(self._columns, dtype, optional, allow_mixed_types)
         self._mixed = allow_mixed_types
-        if is_frame:
+        if frame is not None:
             if dtype is not None or optional is not True:
                 for i, name in enumerate(self._columns):
-                    self._rules[i].check(set(map(type, self._base_cells(i))), f"Table column {name!r}")
+                    self._rules[i].check(set(map(type, frame.cells(i))), f"Table column {name!r}")
         elif given is not None:
             self._add_all(given)
 
@@ -199,9 +198,8 @@ class Table(Media):
             raise UsageError(f"Table convert_to {convert_to!r}: expected 'numpy' or None")
         index = self._place(name)
         if convert_to is None:
-            if self._base is None:
-                return [row[index] for row in self._rows]
-            return [cell for column in self._gathered([index])[0] for cell in cells_of_column(column)]
+            cells = [] if self._base is None else self._base.cells(index)
+            return cells + [row[index] for row in self._rows]
         return _as_numpy(joined(self._gathered([index])[0], f"Table column {name!r}"))
 
     def get_dataframe(self) -> pd.DataFrame:
@@ -296,9 +294,6 @@ class Table(Media):
             self._base = None
         return self._rows
 
-    def _base_cells(self, index: int) -> list[Any]:
-        return [] if self._base is None else cells_of_column(self._base.column(index))
-
     def _gathered(self, wanted: Sequence[int]) -> list[list[Column]]:
         """For each wanted column the columns that make it, one behind the other."""
         found: list[list[Column]] = [[] for _ in wanted]
@@ -382,6 +377,9 @@ class _Frame:
     def column(self, index: int) -> Column:
         return series_column(self._frame.iloc[:, index], f"Table column {self.names[index]!r}")
 
+    def cells(self, index: int) -> list[Any]:
+        return cells_of_column(self.column(index))
+
     def columns(self) -> list[Column]:
         return [self.column(index) for index in range(len(self.names))]
 
@@ -398,8 +396,8 @@ class _Stored:
         self.source = source
         self.rows = sum(part.rows for part in parts)
 
-    def column(self, index: int) -> Column:
-        return joined(read_columns(self.parts, self.source, [index])[0], "Table column")
+    def cells(self, index: int) -> list[Any]:
+        return [cell for (cell,) in read_rows(self.parts, self.source, [index])]
 
     def as_rows(self) -> list[list[Any]]:
         return read_rows(self.parts, self.source)

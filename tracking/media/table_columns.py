@@ -342,6 +342,8 @@ def cells_of_column(column: Column) -> list[Any]:
     base, zone_text = kind_parts(column.kind)
     values = column.values
     cells: list[Any] = values if isinstance(values, list) else values.tolist()
+    if base == "date" and not isinstance(values, list):
+        return [None if cell is None else cell.date() for cell in cells]  # numpy has it as a time
     if base == "datetime_ns":
         return [_fine_time(cell, zone_text) for cell in cells]  # numpy gives nanoseconds as numbers
     if zone_text is not None:

@@ -126,7 +126,7 @@ def write_part(columns: Sequence[Column], names: Sequence[str], sink: FileSink, 
         path = Path(folder, "part.parquet")
         target = f"TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
         try:
-            if "numpy" in sys.modules:
+            if sys.modules.get("numpy") is not None:
                 _copy_arrays(connection, ready, names, target)
             else:
                 _copy_lists(connection, ready, names, target)
@@ -210,14 +210,17 @@ def groups(parts: Sequence[Part]) -> list[list[Part]]:
     return found
 
 
-def read_rows(parts: Sequence[Part], source: FileSource) -> list[list[Any]]:
-    """All rows as Python values."""
+def read_rows(
+    parts: Sequence[Part], source: FileSource, wanted: Sequence[int] | None = None
+) -> list[list[Any]]:
+    """All rows as Python values, of all columns or those wanted (by their places). Needs no numpy."""
     rows: list[list[Any]] = []
     for group in groups(parts):
         kinds = group[0].kinds
-        read = list(map(list, _query(group, source, range(len(kinds)), fine=True).fetchall()))
-        for i, kind in enumerate(kinds):
-            decode = _decoder(kind, source)
+        places = range(len(kinds)) if wanted is None else wanted
+        read = list(map(list, _query(group, source, places, fine=True).fetchall()))
+        for i, place in enumerate(places):
+            decode = _decoder(kinds[place], source)
             if decode is not None:
                 for row in read:
                     if row[i] is not None:

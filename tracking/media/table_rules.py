@@ -30,7 +30,7 @@ class ColumnRule:
         self._families: set[str] = set()
         self.seen: set[type] = set()  # types that were checked before and are taken in
         if self._fixed and not self._any:
-            found = getattr(dtype, "type", dtype)  # numpy's dtype objects hold the class
+            found: Any = getattr(dtype, "type", dtype)  # numpy's dtype objects hold the class
             if not isinstance(found, type):
                 raise UsageError(f"Table dtype {dtype!r}: expected a type such as int, float, str or Image")
             if issubclass(found, Media):

@@ -22,7 +22,7 @@ from .pieces import Part, Pieces, Tail, collect, run_prefix, write_segment
 SMALL_BYTES = 256 * 1024  # parsing as much takes a millisecond or two, less than opening a Parquet file
 ROLLUP_BUCKETS = 2048
 _ROLLUP_FROM = 4 * ROLLUP_BUCKETS  # values of a metric; fewer are read as they are
-_GROUP_ROWS = 32768
+_GROUP_ROWS = 16384
 _ATTEMPTS = 20
 
 

@@ -75,7 +75,8 @@ def _parse(
         )
         streams = [DEFAULT, SYSTEM] if stream is None else [stream]
         for name in streams:
-            rows, base = _LOGGED if name == DEFAULT else _MEASURED, number * _WRITER_ROWS
+            logged = _CONTINUED if continued else _LOGGED
+            rows, base = logged if name == DEFAULT else _MEASURED, number * _WRITER_ROWS
             cells = _CELLS.format(rows=rows, wanted=wanted, last=last, base=base)
             given = [name] if keys is None else [name, list(keys)]
             connection.execute(f"INSERT INTO {table} {cells}", given)
@@ -92,9 +93,14 @@ FROM read_json('{path}', format = 'newline_delimited', maximum_object_size = {li
     'system': 'MAP(VARCHAR, JSON)', 'writer': 'JSON', 'config': 'JSON', 'summary': 'JSON', 'define': 'JSON',
     'alert': 'JSON', 'set': 'JSON', 'op': 'JSON', 'done': 'JSON'}})"""
 
-_LOGGED = """
-SELECT n, step, max(CASE WHEN more THEN NULL ELSE n END) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS row, time_us,
-       log AS cells FROM lines WHERE log IS NOT NULL"""
+_LOGGED = "SELECT n, step, n AS row, time_us, log AS cells FROM lines WHERE log IS NOT NULL"
+
+# A line that goes on with the row before it has that row's number and time.
+_CONTINUED = """
+SELECT n, step, first.n AS row, first.time_us AS time_us, cells
+FROM (SELECT n, step, log AS cells, max(CASE WHEN more THEN NULL ELSE {'n': n, 'time_us': time_us} END)
+                                        OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS first
+      FROM lines WHERE log IS NOT NULL)"""
 
 _MEASURED = """
 SELECT n, row_number() OVER (ORDER BY n) - 1 AS step, n AS row, time_us, system AS cells

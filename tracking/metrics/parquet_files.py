@@ -11,7 +11,7 @@ from ...storage.store import Store
 if TYPE_CHECKING:
     import duckdb
 
-_READ_AHEAD_BYTES = 256 * 1024
+_READ_AHEAD_BYTES = 64 * 1024
 _SCHEME = "lineartstore"
 
 

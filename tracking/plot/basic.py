@@ -28,6 +28,8 @@ from .vega import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..media import Table
 
 _SHOW_POINTS = 60  # rows: with more, dots hide the line
@@ -35,7 +37,12 @@ _LABEL_BARS = 30  # bars: with more, their values are only under the pointer
 
 
 def line(
-    table: Table, x: str, y: str, stroke: str | None = None, title: str = "", split_table: bool = False
+    table: Table | pd.DataFrame,
+    x: str,
+    y: str,
+    stroke: str | None = None,
+    title: str = "",
+    split_table: bool = False,
 ) -> Chart:
     """Lines through column `y` over column `x`, one for each value of column `stroke`.
 
@@ -96,7 +103,7 @@ def line_spec(
     return {**spec, "params": params} if params else spec
 
 
-def scatter(table: Table, x: str, y: str, title: str = "", split_table: bool = False) -> Chart:
+def scatter(table: Table | pd.DataFrame, x: str, y: str, title: str = "", split_table: bool = False) -> Chart:
     """A dot at (`x`, `y`) for each row of `table`, a Table or a pandas DataFrame.
 
     Raises: UsageError for a missing column or an empty table.
@@ -126,7 +133,9 @@ def scatter(table: Table, x: str, y: str, title: str = "", split_table: bool = F
     return Chart(table, spec, columns=[x, y], split_table=split_table)
 
 
-def bar(table: Table, label: str, value: str, title: str = "", split_table: bool = False) -> Chart:
+def bar(
+    table: Table | pd.DataFrame, label: str, value: str, title: str = "", split_table: bool = False
+) -> Chart:
     """A horizontal bar of length `value` for each row, named by column `label`, in the order of the table.
 
     Rows with the same label stand on one another. `table` is a Table or a pandas DataFrame.
@@ -143,7 +152,7 @@ def bar(table: Table, label: str, value: str, title: str = "", split_table: bool
     if bars == len(values[label]) and bars <= _LABEL_BARS:
         negative = f"{accessor(value)} < 0"
         place = {"align": {"expr": f"{negative} ? 'right' : 'left'"}, "dx": {"expr": f"{negative} ? -4 : 4"}}
-        text = {"text": {"field": across["field"], "type": "quantitative", "format": ".4~g"}}
+        text = {"text": tooltip([(value, "quantitative")])[0]}
         drawn.append({"mark": {"type": "text", "fontSize": 11, **place}, "encoding": text})
         across["stack"] = None
         across["scale"] = {"zero": True, "padding": 40}  # pixels: room for the numbers
@@ -157,7 +166,7 @@ def bar(table: Table, label: str, value: str, title: str = "", split_table: bool
     return Chart(table, spec, columns=[label, value], split_table=split_table)
 
 
-def histogram(table: Table, value: str, title: str = "", split_table: bool = False) -> Chart:
+def histogram(table: Table | pd.DataFrame, value: str, title: str = "", split_table: bool = False) -> Chart:
     """How many rows have a `value` within each of at most 40 equally wide bins; names are counted each by itself.
 
     The bins are made when it is drawn: the table keeps every value. `table` is a Table or a pandas DataFrame.
@@ -236,7 +245,9 @@ def line_series(
     return series_chart(table, ["step", "lineVal", "lineKey"], title, xname, split_table=split_table)
 
 
-def series_chart(table: Table, columns: Sequence[str], title: str, xname: str, *, split_table: bool) -> Chart:
+def series_chart(
+    table: Table | pd.DataFrame, columns: Sequence[str], title: str, xname: str, *, split_table: bool
+) -> Chart:
     """Lines of `columns` (x, y, key) of a table in long form."""
     table, values = _columns(table, "line_series", columns, numeric=[columns[1]])
     x = values[columns[0]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ...storage.errors import IntegrityError, UsageError
 from ..media.base import FileSink, FileSource, Media
-from .vega import DATA_NAME, Spec, plain_cell
+from .vega import DATA_NAME, SCHEMA, Spec, plain_cell
 
 if TYPE_CHECKING:
     from ..media import Table
@@ -42,7 +42,7 @@ class Chart(Media):
     >>> from lineart.tracking import plot
     >>> chart = plot.line_series([0, 1, 2], [[1.0, 0.5, 0.3]], keys=["loss"], title="Training")
     >>> chart.vega_lite()["data"]["values"][0]
-    {'step': 0, 'lineKey': 'loss', 'lineVal': 1.0}
+    {'step': 0, 'lineVal': 1.0, 'lineKey': 'loss'}
     """
 
     kind: ClassVar[str] = "chart"
@@ -57,13 +57,15 @@ class Chart(Media):
     ) -> None:
         """`columns` are those that the drawing needs, all when None; `split_table` asks to list the table by itself.
 
+        A spec without ``data`` gets the table's.
+
         Raises: UsageError when a column is missing or the spec is not JSON.
         """
         missing = [column for column in columns or () if column not in table.columns]
         if missing:
             raise UsageError(f"chart: the table has no column {missing[0]!r}; it has {list(table.columns)}")
         self.table = table
-        self.spec: Spec = _checked_spec(spec)
+        self.spec: Spec = {"$schema": SCHEMA, "data": {"name": DATA_NAME}, **_checked_spec(spec)}
         self.columns = None if columns is None else tuple(dict.fromkeys(columns))
         self.split_table = split_table
 

@@ -110,7 +110,7 @@ def matrix_spec(columns: Sequence[str], names: Sequence[str], title: str) -> Spe
     number: Spec = {
         "mark": {"type": "text", "fontSize": 12 if len(names) <= 12 else 10},
         "encoding": {
-            "text": {"field": count_field, "type": "quantitative", "format": ".4~s"},
+            "text": tooltip([(count, "quantitative")], ".4~s")[0],
             "color": {"condition": {"test": "datum.share > 0.5", "value": "white"}, "value": "#22262b"},
         },
     }

@@ -95,13 +95,21 @@ def interpolated(curve: PrecisionRecall, levels: int) -> tuple[Floats, Floats]:
 
 
 def average_roc(curves: list[Roc]) -> Roc:
-    """The macro average: the mean of the true positive rates over all false positive rates that occur.
+    """The macro average: the mean of the true positive rates at each false positive rate that occurs.
 
-    After Fawcett (2006), section 8.1, vertical averaging. Thresholds are NaN: the curves have different ones.
+    Vertical averaging, Fawcett (2006), section 8.1. Where a curve rises straight up, both ends of the rise are kept,
+    so the area is the mean of the areas. Thresholds are NaN: the curves have different ones.
     """
-    fpr = np.unique(np.concatenate([curve.fpr for curve in curves]))
-    tpr = np.mean([np.interp(fpr, curve.fpr, curve.tpr) for curve in curves], axis=0)
-    fpr, tpr = np.concatenate(([0.0], fpr)), np.concatenate(([0.0], tpr))
+    at = np.unique(np.concatenate([curve.fpr for curve in curves]))
+    low, high = np.zeros(len(at)), np.zeros(len(at))
+    for curve in curves:
+        first = np.searchsorted(curve.fpr, at, side="left")
+        last = np.searchsorted(curve.fpr, at, side="right") - 1
+        between = np.interp(at, curve.fpr, curve.tpr)
+        low += np.where(curve.fpr[first] == at, curve.tpr[first], between)
+        high += np.where(curve.fpr[last] == at, curve.tpr[last], between)
+    fpr = np.repeat(at, 2)
+    tpr = np.column_stack([low, high]).reshape(-1) / len(curves)
     return Roc(fpr, tpr, np.full(len(fpr), np.nan), trapezoid(fpr, tpr))
 
 

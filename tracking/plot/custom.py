@@ -11,9 +11,11 @@ from ...storage.errors import UsageError
 from .basic import bar, histogram, line, scatter, series_chart, table_of
 from .chart import Chart
 from .classification import matrix_spec
-from .vega import DATA_NAME, SCHEMA, Spec, field_name
+from .vega import DATA_NAME, Spec, field_name
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..media import Table
 
 _PRESET = re.compile(r"(?:wandb/)?([a-z_-]+)(?:/v\d+)?")
@@ -33,7 +35,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 
 def plot_table(
     vega_spec_name: str | Mapping[str, Any],
-    data_table: Table,
+    data_table: Table | pd.DataFrame,
     fields: Mapping[str, Any],
     string_fields: Mapping[str, Any] | None = None,
     split_table: bool = False,
@@ -68,8 +70,7 @@ def plot_table(
         if f"${{field:{name}}}" in json.dumps(spec) and column not in columns:
             raise UsageError(f"plot_table: field {name!r} is column {column!r}, but the table has {columns}")
     filled = _filled(spec, dict(fields), strings, key="")
-    filled.setdefault("$schema", SCHEMA)
-    if "data" not in filled or set(filled["data"]) == {"name"}:
+    if set(filled.get("data") or ()) == {"name"}:  # whatever it is called where it comes from
         filled["data"] = {"name": DATA_NAME}
     return Chart(table, filled, split_table=split_table)
 

@@ -319,8 +319,8 @@ def _learning_curve(model: Any, X: Any, y: Any) -> Chart:
         X,
         y,
         cv=None,
-        shuffle=False,
-        random_state=None,
+        shuffle=True,  # of samples sorted by class, the smallest training sets would hold one class
+        random_state=0,
         train_sizes=None,
         n_jobs=1,
         scoring=None,

@@ -90,7 +90,19 @@ def encode(column: str, kind: Kind, more: Mapping[str, Any] | None = None) -> Sp
         channel["sort"] = None
     elif kind == "quantitative":
         channel["scale"] = {"zero": False}
-    return {**channel, **(more or {})}
+    channel.update(more or {})
+    if isinstance(channel["title"], str):
+        channel["title"] = readable(channel["title"])
+    return channel
+
+
+def readable(title: str) -> str:
+    """`title` with a sign that looks like a backslash in place of each.
+
+    Vega-Lite writes the titles of axes and tooltips into expressions and escapes their quotes only; a chart with an
+    axis called ``\\alpha`` would not be drawn.
+    """
+    return str(title).replace("\\", "\N{SET MINUS}")
 
 
 def tooltip(columns: Sequence[tuple[str, Kind]], number_format: str = ".4~g") -> list[Spec]:
@@ -99,7 +111,7 @@ def tooltip(columns: Sequence[tuple[str, Kind]], number_format: str = ".4~g") ->
         {
             "field": field_name(column),
             "type": kind,
-            "title": str(column),
+            "title": readable(column),
             **({"format": number_format} if kind == "quantitative" else {}),
         }
         for column, kind in columns

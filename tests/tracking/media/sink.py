@@ -1,15 +1,16 @@
-"""A sink and source of media files in a folder, which counts what was written."""
+"""A sink and source of media files in a folder, which counts what was written; a table stored in it and read."""
 
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import IO
 
 from blake3 import blake3
 
 from lineart.storage.errors import NotFoundError
-from lineart.tracking.media import FileValue
+from lineart.tracking.media import FileValue, Table, load_media
 
 
 class FolderSink:
@@ -48,3 +49,16 @@ class FolderSink:
         return sorted(
             path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()
         )
+
+
+def stored(table: Table, sink: FolderSink) -> Table:
+    value = json.loads(json.dumps(table.to_value(sink), allow_nan=False))
+    assert value["_type"] == "table-file"
+    assert value["nrows"] == len(table)
+    again = load_media(value, sink)
+    assert isinstance(again, Table)
+    return again
+
+
+def kinds(table: Table, sink: FolderSink) -> list[str]:
+    return [column["kind"] for column in table.to_value(sink)["columns"]]

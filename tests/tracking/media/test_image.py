@@ -152,7 +152,7 @@ def test_figure_axes_and_pyplot_are_drawn(figure: Any, sink: FolderSink) -> None
         assert made == Image(figure)
     assert Image(figure, mode="L").image.mode == "L"
     assert Image(figure, file_type="jpg").format == "jpg"
-    assert Image(figure).image.convert("L").getextrema()[0] < 100  # something is drawn
+    assert Image(figure).image.convert("L").histogram()[0] > 0  # something is drawn
 
 
 def test_figure_that_cannot_be_drawn_is_a_clear_error(figure: Any) -> None:
