@@ -64,12 +64,19 @@ class Ended:
         return cls(128 - returncode, name)
 
 
-def run_shown(file: str, command: Sequence[str], environ: Mapping[str, str], take: Take) -> Ended:
+def run_shown(
+    file: str,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    take: Take,
+    pause: Callable[[], None] = lambda: None,
+) -> Ended:
     """Run `command` (its program lies at `file`), show its output, and give every byte of it to `take`.
 
+    `pause` is called after each piece of output, and four times a second while there is none.
     Raises: OSError when it cannot be started.
     """
-    return Relay(file, command, environ, take).run()
+    return Relay(file, command, environ, take, pause).run()
 
 
 def run_plain(file: str, command: Sequence[str], environ: Mapping[str, str]) -> Ended:
@@ -138,10 +145,18 @@ class Forwarding:
 class Relay:
     """The life of one child between our streams and those that it got."""
 
-    def __init__(self, file: str, command: Sequence[str], environ: Mapping[str, str], take: Take) -> None:
+    def __init__(
+        self,
+        file: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        take: Take,
+        pause: Callable[[], None],
+    ) -> None:
         self._command = [file, *command]
         self._environ = dict(environ)
         self._take = take
+        self._pause = pause
         self._terminals = {number for number in (STDIN, STDOUT, STDERR) if os.isatty(number)}
         if STDOUT not in self._terminals:
             self._terminals.discard(STDIN)
@@ -238,7 +253,8 @@ class Relay:
                     self._send_keys()
                 if mask & selectors.EVENT_READ:
                     self._pass_on(key.fd)
-            if not any(key.fd in self._sources for key, _ in events) and process.poll() is not None:
+            self._pause()
+            if not events and process.poll() is not None:
                 return
 
     def _read_keys(self) -> None:

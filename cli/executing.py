@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +28,22 @@ if TYPE_CHECKING:
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # as every shell has them
 OUTPUT_FILE = "output.log"  # among the run's files, as for a run that records its own output
 _ERROR_LINES = 20  # of the end of the output, kept as the reason of a failure
+_ERROR_BYTES = 8192
+_FLUSH_S = 0.5
+_Decoder = codecs.getincrementaldecoder("utf-8")
 _SET_FOR_CHILDREN = ("LINEART_ATTACH", "LINEART_RUN_ID", "LINEART_RESUME")
 
 
 class CannotRun(click.ClickException):
-    """The command is not there, or may not be executed."""
+    """The command is not there."""
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.exit_code = status
+    exit_code = NOT_FOUND
+
+
+class MayNotRun(CannotRun):
+    """The command is there and cannot be executed."""
+
+    exit_code = NOT_EXECUTABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,7 @@ def exec(
             run.use_artifact(artifact, role=role or None)
         types = [_type_of(run, output) for output in wanted]
         environ = child_environment(run, find_given_settings(ctx), os.environ, alias=not no_alias)
-        log = None if no_capture else OutputLog(Path(run.dir) / OUTPUT_FILE)
+        log = OutputLog(Path(run.dir) / OUTPUT_FILE) if not no_capture and _keeps_output(ctx) else None
         ended = _call(program, arguments, environ, log)
         if ended.status == 0:
             for output, kind in zip(wanted, types, strict=True):
@@ -142,10 +152,18 @@ def exec(
     return ended.status
 
 
+def _keeps_output(ctx: click.Context) -> bool:
+    """Whether environment and settings files want what is printed to be recorded."""
+    from ..tracking.settings import find_run_environment
+
+    said = {**find_given_settings(ctx).run, **find_run_environment(os.environ).settings}
+    return said.get("console", "auto") not in ("off", False)
+
+
 def find_program(command: Sequence[str]) -> tuple[str, list[str]]:
     """Where the program of a command lies, and its arguments from argument 0 on; a script gets this Python.
 
-    Raises: CannotRun with the status that a shell would have.
+    Raises: CannotRun, MayNotRun, with the status that a shell would have.
     """
     first = command[0]
     if first.endswith(".py") and os.path.isfile(first):
@@ -154,8 +172,8 @@ def find_program(command: Sequence[str]) -> tuple[str, list[str]]:
     if found is not None:
         return found, list(command)
     if os.path.exists(first):
-        raise CannotRun(f"{first!r} may not be executed; name what runs it, for example sh", NOT_EXECUTABLE)
-    raise CannotRun(f"there is no command {first!r}", NOT_FOUND)
+        raise MayNotRun(f"{first!r} may not be executed; name what runs it, for example sh {first}")
+    raise CannotRun(f"there is no command {first!r}")
 
 
 def _start(
@@ -222,10 +240,80 @@ def child_environment(
         "LINEART_CACHE": os.path.abspath(settings.cache),
         "LINEART_DATA": os.path.abspath(settings.data),
     }
-    found.setdefault("PYTHONUNBUFFERED", "1")  # lines of stdout and stderr come when they are written, in order
+    found.setdefault(
+        "PYTHONUNBUFFERED", "1"
+    )  # lines of stdout and stderr come when they are written, in order
     if alias:
         # Libraries read these two by themselves, and give init() a project of theirs when they are not set.
         found |= {"WANDB_PROJECT": run.project, "WANDB_ENTITY": run.entity}
         path = found.get("PYTHONPATH")
         found["PYTHONPATH"] = f"{SHIM}{os.pathsep}{path}" if path else str(SHIM)
     return found
+
+
+class OutputLog:
+    """The command's output as a file of the run: text, progress bars as their last line."""
+
+    def __init__(self, path: Path) -> None:
+        from ..tracking.capture.output_file import OutputFile
+
+        self._path = path
+        self._file = OutputFile(path)
+        self._decoders = {name: _Decoder("replace") for name in ("stdout", "stderr")}
+        self._flush_at_s = 0.0  # on the monotonic clock; infinite while the file is up to date
+
+    def take(self, name: str, data: bytes) -> None:
+        """Bytes of a stream, as they come."""
+        self._file.write(self._decoders[name].decode(data), name)
+        if self._flush_at_s == math.inf:
+            self._flush_at_s = time.monotonic() + _FLUSH_S
+
+    def pause(self) -> None:
+        """Bring the file up to date, now and then."""
+        if time.monotonic() >= self._flush_at_s:
+            self._file.flush()
+            self._flush_at_s = math.inf
+
+    def close(self) -> None:
+        """Write what has no end of line yet."""
+        for name, decoder in self._decoders.items():
+            self._file.write(decoder.decode(b"", True), name)
+        self._file.close()
+
+    def last_lines(self) -> list[str]:
+        """The end of the output, for people to see why it failed."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - _ERROR_BYTES, 0))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:  # it said nothing, or the disk took nothing
+            return []
+        return [line for line in lines if line.strip()][-_ERROR_LINES:]
+
+
+def _call(program: str, arguments: Sequence[str], environ: Mapping[str, str], log: OutputLog | None) -> Ended:
+    """Raises: MayNotRun when the system refuses to start the program."""
+    from .child import run_plain, run_shown
+
+    try:
+        if log is None:
+            return run_plain(program, arguments, environ)
+        try:
+            return run_shown(program, arguments, environ, log.take, log.pause)
+        finally:
+            log.close()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise MayNotRun(f"{arguments[0]!r}: {error.strerror or error}") from error
+
+
+def failure(ended: Ended, last_lines: Sequence[str]) -> str:
+    """Why a run has failed: how its command ended, and the last lines of its output.
+
+    >>> from lineart.cli.child import Ended
+    >>> failure(Ended(2), ["no such file"])
+    'exit status 2\\nno such file'
+    """
+    how = f"killed by {ended.signal_name}" if ended.signal_name else f"exit status {ended.status}"
+    return "\n".join([how, *last_lines])

@@ -160,19 +160,19 @@ def rm(name: str, delete_aliases: bool, yes: bool, as_json: bool) -> None:
     """
     from ..artifacts.decisions import decide_deletion
     from ..storage.errors import UsageError
+    from ..tracking.links import delete_version, forget_dead_links
 
     if ":" not in name:
         raise UsageError(f'"art rm {name}" names no version; say which one, for example {name}:v0')
     workspace = open_workspace()
     version = workspace.version(name)
     wanted = version.name
-    project = workspace.project(wanted.project)
-    decide_deletion(
-        project.state(), wanted, delete_aliases=delete_aliases
-    )  # what is refused is not asked about
+    forget_dead_links(workspace, version)
+    state = workspace.project(wanted.project).state()
+    decide_deletion(state, wanted, delete_aliases=delete_aliases)  # what is refused is not asked about
     if not yes:
         _ask(wanted, version.state.file_count, version.state.size_bytes)
-    ops = project.commit(lambda state: decide_deletion(state, wanted, delete_aliases=delete_aliases))
+    ops = delete_version(workspace, wanted, delete_aliases=delete_aliases)
     removed = [op["alias"] for op in ops if op["op"] == "alias.move" and op["to"] is None]
     latest = collection_of(workspace, version).aliases.get("latest")
     if as_json:

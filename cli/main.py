@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Start": {
         "init": ("setup", "Make a store, and use it in this folder."),
         "status": ("setup", "Show which store is in use, why, and what it holds."),
+        "exec": ("executing", "Run a command as a run."),
         "demo": ("demo", "Show the whole way from data to a promoted model, in seconds."),
         "completion": ("completion", "Print the script that completes names in your shell."),
     },

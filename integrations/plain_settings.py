@@ -27,8 +27,9 @@ def _plain(value: Any, depth: int) -> Any:
         return plain_settings(value, depth - 1)
     if isinstance(value, (list, tuple, set, frozenset)) and depth:
         return [_plain(item, depth - 1) for item in value]
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        return value.item()  # of numpy or torch
+    item = getattr(value, "item", None)
+    if getattr(value, "shape", None) == () and callable(item):
+        return item()  # of numpy or torch
     if isinstance(value, type) or callable(value):
-        return getattr(value, "__qualname__", None) or str(value)
+        return getattr(value, "__name__", None) or str(value)
     return str(value)

@@ -23,7 +23,17 @@ __all__ = ["LineartCallback"]
 Importance = Literal["weight", "gain", "cover", "total_gain", "total_cover"]
 
 # What grows when a model gets better; every other metric of XGBoost is a loss. `ndcg@5-` is ndcg, too.
-_BETTER_WHEN_MORE = ("auc", "aucpr", "pre", "map", "ndcg", "acc", "accuracy", "f1", "interval-regression-accuracy")
+_BETTER_WHEN_MORE = (
+    "auc",
+    "aucpr",
+    "pre",
+    "map",
+    "ndcg",
+    "acc",
+    "accuracy",
+    "f1",
+    "interval-regression-accuracy",
+)
 
 
 class LineartCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
@@ -58,7 +68,7 @@ class LineartCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         self.run = run_or_current(run, "LineartCallback")
         self.log_model = log_model
         self.log_feature_importance = log_feature_importance
-        self.importance_type = importance_type
+        self.importance_type: Importance = importance_type
         self.define_metric = define_metric
         self._defined: set[str] = set()
 
@@ -75,7 +85,9 @@ class LineartCallback(xgboost.callback.TrainingCallback):  # type: ignore[misc]
             self.run.config.update(plain_settings(config), allow_val_change=True)
         return model
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, Sequence[Any]]]) -> bool:
+    def after_iteration(
+        self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, Sequence[Any]]]
+    ) -> bool:
         """Log the newest values."""
         row: dict[str, Any] = {"epoch": epoch}
         for data, metrics in evals_log.items():

@@ -11,34 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-try:  # TEMPORARY
-    from .capture import Console, SystemSampler, gather, quick_facts
-except ImportError:
-    from .capture import capture_process
-
-    class Console:
-        def __init__(self, path):
-            pass
-
-        def start(self):
-            pass
-
-        def stop(self):
-            pass
-
-    class SystemSampler:
-        def sample(self):
-            return {}
-
-    def quick_facts(settings, folder, argv, environ):
-        return capture_process(argv, folder)
-
-    def gather(settings, folder, argv, environ):
-        import types
-
-        return types.SimpleNamespace(facts={}, files={})
-
-
+from .capture import Console, SystemSampler, gather, quick_facts
 from .run_files import FolderSink
 from .run_settings import Settings
 

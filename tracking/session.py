@@ -7,10 +7,9 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ..storage.errors import Error
-from .artifact import Artifact
 from .config_sources import chosen_keys, config_values
 from .disabled_run import DisabledRun
 from .exits import Exits
@@ -19,12 +18,6 @@ from .run_settings import Settings
 from .settings import find_run_environment, find_settings
 from .starting import Wish, attach_by_environment, start_run
 from .workspace import Workspace
-
-if TYPE_CHECKING:
-    import datetime
-
-    from .alerts import AlertLevel
-    from .metrics.definitions import Definition
 
 AnyRun = Run | DisabledRun
 Mode = Literal["online", "offline", "disabled"]
@@ -187,88 +180,10 @@ def current_run() -> Run | None:
     return _current  # type: ignore[return-value]
 
 
-def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
-    """End the current run; nothing happens when it has ended. Raises: Error when there was none."""
+def demand_run(what: str) -> Run:
+    """The current run, for a call of `what`. Raises: Error before `init` and after `finish`."""
     if _current is None:
-        _no_run("finish")
-    _current.finish(exit_code)
-
-
-def log(
-    data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: bool | None = None
-) -> None:
-    """`Run.log` of the current run. Raises: Error before `init` and after `finish`."""
-    _demand("log").log(data, step, commit)
-
-
-def define_metric(
-    name: str,
-    step_metric: str | None = None,
-    summary: str | None = None,
-    goal: str | None = None,
-    hidden: bool | None = None,
-    step_sync: bool | None = None,
-    overwrite: bool | None = None,
-) -> Definition:
-    """`Run.define_metric` of the current run."""
-    run = _demand("define_metric")
-    return run.define_metric(name, step_metric, summary, goal, hidden, step_sync, overwrite)
-
-
-def alert(
-    title: str,
-    text: str = "",
-    level: AlertLevel | str | None = None,
-    wait_duration: int | float | datetime.timedelta | None = None,
-) -> None:
-    """`Run.alert` of the current run."""
-    _demand("alert").alert(title, text, level, wait_duration)
-
-
-def watch(
-    models: Any,
-    criterion: Any = None,
-    log: Literal["gradients", "parameters", "all"] | None = "gradients",
-    log_freq: int = 1000,
-    idx: int | None = None,
-    log_graph: bool = False,
-) -> Any:
-    """`Run.watch` of the current run."""
-    return _demand("watch").watch(models, criterion, log, log_freq, idx, log_graph)
-
-
-def unwatch(models: Any = None) -> None:
-    """`Run.unwatch` of the current run."""
-    _demand("unwatch").unwatch(models)
-
-
-def mark_preempting() -> None:
-    """`Run.mark_preempting` of the current run."""
-    _demand("mark_preempting").mark_preempting()
-
-
-def use_artifact(
-    artifact_or_name: Artifact | str, type: str | None = None, role: str | None = None
-) -> Artifact:
-    """`Run.use_artifact` of the current run."""
-    return _demand("use_artifact").use_artifact(artifact_or_name, type=type, role=role)
-
-
-def log_artifact(
-    artifact_or_path: Artifact | str | os.PathLike[str],
-    name: str | None = None,
-    type: str | None = None,
-    aliases: Sequence[str] | None = None,
-    tags: Sequence[str] | None = None,
-    derived_from: Sequence[Artifact | str] | None = None,
-) -> Artifact:
-    """`Run.log_artifact` of the current run."""
-    return _demand("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags, derived_from)
-
-
-def _demand(what: str) -> Run:
-    if _current is None:
-        _no_run(what)
+        no_run(what)
     if _current.state != "running":
         raise Error(
             f"lineart.{what}: the run {_current.path} has ended; call lineart.init() to start another"
@@ -276,7 +191,8 @@ def _demand(what: str) -> Run:
     return _current  # type: ignore[return-value]
 
 
-def _no_run(what: str) -> NoReturn:
+def no_run(what: str) -> NoReturn:
+    """Raises: Error that names `init`."""
     raise Error(f"lineart.{what}: there is no run; call lineart.init() first")
 
 

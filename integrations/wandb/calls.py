@@ -23,6 +23,7 @@ from ...tracking.settings import find_run_environment
 if TYPE_CHECKING:
     from ...tracking.media import Table
     from ...tracking.plot import Chart
+    from ..lightgbm import LogEvaluation
 
 SHIM = Path(__file__).resolve().parents[1] / "shim"
 
@@ -216,6 +217,13 @@ def plot_table(
         )
         return data_table
     return plot(vega_spec_name, data_table, fields, string_fields, split_table)
+
+
+def lightgbm_callback(log_params: bool = True, define_metric: bool = True) -> LogEvaluation:
+    """The callback of `lineart.integrations.lightgbm` that logs every round. Raises: Error without a run."""
+    from ..lightgbm import log_evaluation
+
+    return log_evaluation(1, log_params, define_metric)
 
 
 def generate_id(length: int = 8) -> str:

@@ -23,6 +23,20 @@ _ERROR_NAMES = {
 }
 _RUN_NAMES = {"Run": "lineart:Run", "RunDisabled": f"{_CALLS}:RunDisabled"}
 _TERMINAL_NAMES = {name: f"{_CALLS}:{name}" for name in ("termlog", "termwarn", "termerror")}
+_KERAS_NAMES = {
+    "WandbCallback": "lineart.integrations.keras:LineartCallback",
+    "WandbMetricsLogger": "lineart.integrations.keras:MetricsLogger",
+    "WandbModelCheckpoint": "lineart.integrations.keras:ModelCheckpoint",
+    "WandbEvalCallback": "lineart.integrations.wandb.evaluation:WandbEvalCallback",
+}
+_LIGHTGBM_NAMES = {
+    "wandb_callback": f"{_CALLS}:lightgbm_callback",
+    "log_summary": "lineart.integrations.lightgbm:log_summary",
+}
+_XGBOOST_NAMES = {
+    "WandbCallback": "lineart.integrations.xgboost:LineartCallback",
+    "wandb_callback": "lineart.integrations.xgboost:LineartCallback",
+}
 _API_NAMES = {
     "Api": "lineart:Api",
     "PublicApi": "lineart:Api",
@@ -56,13 +70,13 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "wandb.errors.errors": _ERROR_NAMES,
     "wandb.errors.term": _TERMINAL_NAMES,
     "wandb.integration": {},
-    "wandb.integration.keras": {},
-    "wandb.integration.keras.callbacks": {},
-    "wandb.integration.lightgbm": {},
+    "wandb.integration.keras": _KERAS_NAMES,
+    "wandb.integration.keras.callbacks": _KERAS_NAMES,
+    "wandb.integration.lightgbm": _LIGHTGBM_NAMES,
     "wandb.integration.sklearn": {},
-    "wandb.integration.xgboost": {},
-    "wandb.keras": {},
-    "wandb.lightgbm": {},
+    "wandb.integration.xgboost": _XGBOOST_NAMES,
+    "wandb.keras": _KERAS_NAMES,
+    "wandb.lightgbm": _LIGHTGBM_NAMES,
     "wandb.plot": {"plot_table": f"{_CALLS}:plot_table"},
     "wandb.sdk": {**_RUN_NAMES, "Artifact": "lineart:Artifact", "Settings": "lineart:Settings"},
     "wandb.sdk.artifacts": {},
@@ -85,27 +99,17 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "wandb.wandb_run": _RUN_NAMES,
     "wandb.wandb_sdk": {},
     "wandb.wandb_sdk.wandb_run": _RUN_NAMES,
-    "wandb.xgboost": {},
+    "wandb.xgboost": _XGBOOST_NAMES,
 }
 
 _MEDIA = ("lineart.tracking.media",)
-_KERAS = ("lineart.integrations.keras",)
-_LIGHTGBM = ("lineart.integrations.lightgbm",)
-_SKLEARN = ("lineart.tracking.plot.sklearn",)
-_XGBOOST = ("lineart.integrations.xgboost",)
+_SKLEARN = ("lineart.integrations.sklearn",)
 
 OUR_MODULES: Mapping[str, tuple[str, ...]] = {
     "wandb": ("lineart", *_MEDIA),
     "wandb.data_types": _MEDIA,
     "wandb.sdk.data_types": _MEDIA,
     "wandb.plot": ("lineart.tracking.plot",),
-    "wandb.keras": _KERAS,
-    "wandb.integration.keras": _KERAS,
-    "wandb.integration.keras.callbacks": _KERAS,
-    "wandb.lightgbm": _LIGHTGBM,
-    "wandb.integration.lightgbm": _LIGHTGBM,
     "wandb.sklearn": _SKLEARN,
     "wandb.integration.sklearn": _SKLEARN,
-    "wandb.xgboost": _XGBOOST,
-    "wandb.integration.xgboost": _XGBOOST,
 }

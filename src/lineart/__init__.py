@@ -1,10 +1,11 @@
-"""Versions of data and models, with their lineage, in one folder or bucket.
+"""Versions of data and models, with their lineage and the runs that made them, in one folder or bucket.
 
     import lineart
 
     with lineart.init(project="digits", config={"depth": 8}) as run:
         data = run.use_artifact("images:latest").download()
-        ...
+        for epoch in range(10):
+            run.log({"loss": train(data)})
         run.log_artifact("model.bin", name="classifier", type="model")
 
 Importing this module does nothing else: each name is loaded when it is first used.
@@ -22,72 +23,163 @@ if TYPE_CHECKING:
         Error,
         UsageError,
     )
-    from .tracking import (
-        Api,
-        Artifact,
-        Config,
-        Run,
-        Settings,
-        Summary,
+    from .tracking import plot
+    from .tracking.account import login, setup
+    from .tracking.alerts import AlertLevel
+    from .tracking.api import Api
+    from .tracking.artifact import Artifact
+    from .tracking.calls import (
+        alert,
+        define_metric,
         finish,
-        init,
+        finish_artifact,
+        link_artifact,
+        link_model,
         log,
         log_artifact,
+        log_code,
+        log_model,
+        mark_preempting,
+        restore,
+        save,
+        unwatch,
+        upsert_artifact,
         use_artifact,
+        use_model,
+        watch,
     )
+    from .tracking.media import (
+        Audio,
+        Histogram,
+        Html,
+        Image,
+        JoinedTable,
+        Molecule,
+        Object3D,
+        Plotly,
+        Table,
+        Video,
+    )
+    from .tracking.run import Run
+    from .tracking.run_settings import Settings
+    from .tracking.session import init
+    from .tracking.values import Config, Summary
 
     __version__: str
     run: Run | None
     config: Config | None
     summary: Summary | None
 
-_ERRORS = ("ArtifactFinalizedError", "ArtifactNotLoggedError", "CommError", "Error", "UsageError")
-_TRACKING = (
-    "Api",
-    "Artifact",
-    "Config",
-    "Run",
-    "Settings",
-    "Summary",
-    "finish",
-    "init",
-    "log",
-    "log_artifact",
-    "use_artifact",
-)
+# Module → the names that it gives.
+_PLACES = {
+    "storage.errors": (
+        "ArtifactFinalizedError",
+        "ArtifactNotLoggedError",
+        "CommError",
+        "Error",
+        "UsageError",
+    ),
+    "tracking.account": ("login", "setup"),
+    "tracking.alerts": ("AlertLevel",),
+    "tracking.api": ("Api",),
+    "tracking.artifact": ("Artifact",),
+    "tracking.calls": (
+        "alert",
+        "define_metric",
+        "finish",
+        "finish_artifact",
+        "link_artifact",
+        "link_model",
+        "log",
+        "log_artifact",
+        "log_code",
+        "log_model",
+        "mark_preempting",
+        "restore",
+        "save",
+        "unwatch",
+        "upsert_artifact",
+        "use_artifact",
+        "use_model",
+        "watch",
+    ),
+    "tracking.media": (
+        "Audio",
+        "Histogram",
+        "Html",
+        "Image",
+        "JoinedTable",
+        "Molecule",
+        "Object3D",
+        "Plotly",
+        "Table",
+        "Video",
+    ),
+    "tracking.run": ("Run",),
+    "tracking.run_settings": ("Settings",),
+    "tracking.session": ("init",),
+    "tracking.values": ("Config", "Summary"),
+}
+_HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _OF_THE_RUN = ("run", "config", "summary")
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Artifact",
     "ArtifactFinalizedError",
     "ArtifactNotLoggedError",
+    "Audio",
     "CommError",
     "Config",
     "Error",
+    "Histogram",
+    "Html",
+    "Image",
+    "JoinedTable",
+    "Molecule",
+    "Object3D",
+    "Plotly",
     "Run",
     "Settings",
     "Summary",
+    "Table",
     "UsageError",
+    "Video",
+    "alert",
+    "define_metric",
     "finish",
+    "finish_artifact",
     "init",
+    "link_artifact",
+    "link_model",
     "log",
     "log_artifact",
+    "log_code",
+    "log_model",
+    "login",
+    "mark_preempting",
+    "plot",
+    "restore",
+    "save",
+    "setup",
+    "unwatch",
+    "upsert_artifact",
     "use_artifact",
+    "use_model",
+    "watch",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ERRORS:
-        from .storage import errors
+    from importlib import import_module
 
-        found = getattr(errors, name)
-    elif name in _TRACKING:
-        from . import tracking
-
-        found = getattr(tracking, name)
+    if name in _HOMES:
+        found = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    elif name == "plot":
+        found = import_module(".tracking.plot", __name__)
     elif name in _OF_THE_RUN:
-        from .tracking import current_run
+        from .tracking.session import current_run
 
         current = current_run()  # another one after the next init: never kept
         return current if name == "run" or current is None else getattr(current, name)

@@ -31,7 +31,13 @@ def wandb() -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_every_name_of_the_table_is_there(name: str, wandb: ModuleType) -> None:
+def test_every_name_of_the_table_is_there(
+    name: str, wandb: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    for library in ("keras", "lightgbm", "sklearn", "xgboost"):
+        if library in name:
+            pytest.importorskip(library, exc_type=ImportError)
     module = importlib.import_module(name)
     for attribute in MODULES[name]:
         assert getattr(module, attribute) is not None, f"{name}.{attribute}"
@@ -58,7 +64,7 @@ def test_submodule_is_there_without_its_import(wandb: ModuleType) -> None:
 def test_name_that_is_missing_says_where_to_look(wandb: ModuleType) -> None:
     with pytest.raises(AttributeError, match=r"no wandb\.beta; docs/moving-from-wandb\.md"):
         _ = wandb.beta
-    with pytest.raises(ModuleNotFoundError, match="wandb.beta"):
+    with pytest.raises(ModuleNotFoundError, match=r"wandb\.beta"):
         importlib.import_module("wandb.beta")
 
 
@@ -76,7 +82,7 @@ def test_run_config_and_summary_are_the_current_ones(wandb: ModuleType) -> None:
 
 def test_version_is_known_to_importlib(wandb: ModuleType) -> None:
     assert importlib.metadata.version("wandb") == wandb.__version__
-    assert tuple(map(int, wandb.__version__.split("."))) >= (0, 12, 10)
+    assert wandb.__version__.startswith("0.22.")  # Lightning asks for 0.12.10 or newer
     assert importlib.util.find_spec("wandb") is not None
     uninstall()
     with pytest.raises(importlib.metadata.PackageNotFoundError):

@@ -39,7 +39,10 @@ def git_state(folder: Path, *, timeout_s: float | None = None) -> Mapping[str, A
     """
     limit_s = _GIT_TIMEOUT_S if timeout_s is None else timeout_s
     asked = [_start(folder, *_STATUS), _start(folder, "remote", "-v")]
-    status, remotes = (None if process is None else _answer(process, limit_s) for process in asked)
+    try:
+        status, remotes = (None if process is None else _answer(process, limit_s) for process in asked)
+    except UsageError:  # 50 MB of names: then without them
+        status = remotes = None
     if status is None and asked[0] is not None and asked[0].returncode != 128:  # 128: git itself says no
         status = _ask(
             folder, *_STATUS, "--untracked-files=no", timeout_s=limit_s
@@ -172,6 +175,8 @@ def _read(stream: IO[bytes], most_bytes: int) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is not None:
+        return
     try:
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)  # its filters and helpers hold the pipe too

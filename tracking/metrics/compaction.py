@@ -24,6 +24,7 @@ ROLLUP_BUCKETS = 2048
 _ROLLUP_FROM = 4 * ROLLUP_BUCKETS  # values of a metric; fewer are read as they are
 _GROUP_ROWS = 16384
 _ATTEMPTS = 20
+_ROWS = (b'"log":', b'"system":')  # without any of them a journal says nothing that the log does not
 
 
 def compact(store: Store, project: ProjectName, run: str, folder: RunFolder) -> dict[str, int]:
@@ -39,8 +40,8 @@ def compact(store: Store, project: ProjectName, run: str, folder: RunFolder) -> 
                 done[writer] = max(done.get(writer, 0), end)
         if pieces.tail_bytes <= SMALL_BYTES:
             for tail in pieces.tails:
-                if tail.end > tail.stored_end:
-                    rest = tail.data[tail.stored_end - tail.start :]
+                rest = tail.data[tail.stored_end - tail.start :]
+                if any(mark in rest for mark in _ROWS):
                     write_segment(store, project, run, tail.writer, tail.stored_end, rest)
             return done
         try:

@@ -53,14 +53,19 @@ def silhouette(
             place = [float(points[at, 0]), float(points[at, 1])] if flat else [None, None]
             rows.append([len(rows), name, float(heights[at]), *place])
     columns = ["y", "cluster", "silhouette", "feature_0", "feature_1"]
-    colour = encode("cluster", "nominal", {"title": "Cluster", "scale": colours(len(clusters))})
-    mean = float(heights.mean())
+    spec = _silhouette_spec(len(clusters), len(rows), float(heights.mean()), flat)
+    return Chart(make_table(columns, rows), spec, columns=columns)
+
+
+def _silhouette_spec(clusters: int, samples: int, mean: float, flat: bool) -> Spec:
+    """Silhouettes, and the points beside them when they lie in a plane or more."""
+    colour = encode("cluster", "nominal", {"title": "Cluster", "scale": colours(clusters)})
     shapes: Spec = {
         "width": 320,
         "height": 380,
         "layer": [
             {
-                "mark": {"type": "rule", "strokeWidth": max(1.0, 380 / len(rows))},
+                "mark": {"type": "rule", "strokeWidth": max(1.0, 380 / samples)},
                 "encoding": {
                     "y": {
                         "field": "y",
@@ -91,8 +96,7 @@ def silhouette(
         },
     }
     head = frame("Silhouette", f"Mean {mean:.3f} (dashed)")
-    spec = {**head, "hconcat": [shapes, dots]} if flat else {**head, **shapes}
-    return Chart(make_table(columns, rows), spec, columns=columns)
+    return {**head, "hconcat": [shapes, dots]} if flat else {**head, **shapes}
 
 
 def residuals_of(

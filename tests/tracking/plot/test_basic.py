@@ -33,9 +33,8 @@ def test_spec_does_not_depend_on_the_values_of_a_step() -> None:
 
 
 def test_dataframe_is_taken_for_a_table() -> None:
-    frame = pd.DataFrame(
-        {"x": [1, 2], "y": [0.5, float("nan")], "when": pd.to_datetime(["2026-01-01", None])}
-    )
+    frame = pd.DataFrame({"x": [1, 2], "y": [0.5, float("nan")]})
+    frame["when"] = [pd.Timestamp("2026-01-01"), pd.NaT]
     values = plot.scatter(frame, "x", "y").vega_lite()["data"]["values"]
     assert values == [{"x": 1, "y": 0.5}, {"x": 2, "y": None}]
     timed = plot.line(frame, "when", "x")
