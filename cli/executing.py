@@ -131,6 +131,10 @@ def exec(
     run = _start(
         ctx, command, values, name=name, group=group, job_type=job_type, tags=tags, id=run_id, resume=resume
     )
+    if run.disabled:  # LINEART_MODE=disabled: the command runs, nothing is recorded
+        return _call(
+            program, arguments, os.environ | alias_environment(os.environ, alias=not no_alias), None
+        ).status
     note(f"run {run.path} {run.name}")
     try:
         for text in inputs:
@@ -226,9 +230,6 @@ def child_environment(
     run: Run, settings: StoreChoice, environ: Mapping[str, str], *, alias: bool
 ) -> dict[str, str]:
     """The variables by which the command's processes find their run, and Python in them the alias of `wandb`."""
-    from ..integrations.wandb.modules import SHIM
-
-    store = settings.store if "://" in settings.store else os.path.abspath(settings.store)
     found = {
         **environ,
         "LINEART_ATTACH": run.path,
@@ -236,7 +237,9 @@ def child_environment(
         "LINEART_RESUME": "allow",
         "LINEART_PROJECT": run.project,
         "LINEART_ENTITY": run.entity,
-        "LINEART_STORE": store,
+        "LINEART_STORE": run.url.removeprefix("file://").partition("#")[
+            0
+        ],  # another one than the settings' offline
         "LINEART_CACHE": os.path.abspath(settings.cache),
         "LINEART_DATA": os.path.abspath(settings.data),
     }
@@ -246,9 +249,17 @@ def child_environment(
     if alias:
         # Libraries read these two by themselves, and give init() a project of theirs when they are not set.
         found |= {"WANDB_PROJECT": run.project, "WANDB_ENTITY": run.entity}
-        path = found.get("PYTHONPATH")
-        found["PYTHONPATH"] = f"{SHIM}{os.pathsep}{path}" if path else str(SHIM)
-    return found
+    return found | alias_environment(environ, alias=alias)
+
+
+def alias_environment(environ: Mapping[str, str], *, alias: bool) -> dict[str, str]:
+    """The path on which Python finds the alias before everything else; nothing without `alias`."""
+    from ..integrations.wandb.modules import SHIM
+
+    if not alias:
+        return {}
+    path = environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{SHIM}{os.pathsep}{path}" if path else str(SHIM)}
 
 
 class OutputLog:

@@ -47,7 +47,7 @@ def login(
 
 
 def setup(settings: Settings | Mapping[str, Any] | None = None) -> Settings:
-    """The settings that `init` would use; loads what it needs, so that the first `init` is quick. Raises: UsageError."""
+    """The settings that `init` would use; loads what it needs, so that it is quick. Raises: UsageError."""
     from . import run
 
     assert run

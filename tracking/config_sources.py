@@ -25,15 +25,16 @@ def config_values(given: Any) -> dict[str, Any]:
         return _from_file(Path(given))
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
         return {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
-    flags = getattr(given, "flag_values_dict", None)  # absl
+    source: Any = given
+    flags: Any = getattr(source, "flag_values_dict", None)  # absl
     if callable(flags):
-        return dict(flags())
+        return _as_dict(flags())
     for method_name in ("model_dump", "to_dict", "as_dict"):  # pydantic, transformers, ours
-        method = getattr(given, method_name, None)
+        method: Any = getattr(source, method_name, None)
         if callable(method) and not isinstance(given, type):
-            return dict(method())
-    if hasattr(given, "keys") and hasattr(given, "__getitem__"):  # OmegaConf and its like
-        return {key: given[key] for key in given.keys()}  # noqa: SIM118 - it need not be iterable
+            return _as_dict(method())
+    if hasattr(source, "keys") and hasattr(source, "__getitem__"):  # OmegaConf and its like
+        return {key: source[key] for key in source.keys()}  # noqa: SIM118 - it need not be iterable
     if isinstance(given, Sequence) and all(isinstance(item, Sequence) and len(item) == 2 for item in given):
         return dict(given)
     if (
@@ -44,6 +45,10 @@ def config_values(given: Any) -> dict[str, Any]:
         f"config {type(given).__name__} {str(given)[:80]!r}: expected a dictionary, namespace, dataclass or the path"
         " of a YAML or JSON file"
     )
+
+
+def _as_dict(found: Any) -> dict[str, Any]:
+    return dict(found)
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -152,17 +152,21 @@ class Run(RunArtifacts, RunSaving):
             start = {**start, "op": "run.join"}
             del start["capture"]
         try:
-            self._open_journal(self._folder.new(self._writer), start)
+            self._journal_now = self._open_journal(self._folder.new(self._writer), start)
             if self._role != "attached":
                 self._commit(start)
         except BaseException:
-            if self._journal_now is not None:
-                self._journal_now.close()
-            self._folder.remove(self._writer)
+            self._forget_journal()
             raise
         self.config.load(fresh.as_dict())
         self._base_config = self.config.as_dict()
         self._start_chores()
+
+    def _forget_journal(self) -> None:
+        """Nothing was logged: nothing stays of a run that could not start."""
+        if self._journal_now is not None:
+            self._journal_now.close()
+        self._folder.remove(self._writer)
 
     def _start_chores(self) -> None:
         _keep_after_fork(self)
@@ -418,12 +422,11 @@ class Run(RunArtifacts, RunSaving):
         self._role = "attached"
         self._writer = secrets.token_hex(6)
         folder = self._folder.new(self._writer)
-        self._open_journal(folder, None)
+        self._journal_now = journal = self._open_journal(folder, None)
         self._files = FolderSink(folder / FILES)
-        assert self._journal_now is not None
-        return self._journal_now
+        return journal
 
-    def _open_journal(self, folder: Path, start: Op | None) -> None:
+    def _open_journal(self, folder: Path, start: Op | None) -> Journal:
         """Raises: StoreError when the folder cannot be written."""
         head: dict[str, Any] = {
             "writer": self._writer,
@@ -436,11 +439,12 @@ class Run(RunArtifacts, RunSaving):
         if start is not None and start["op"] == "run.start":
             head["start"] = start
         try:
-            self._journal_now = Journal(folder / JOURNAL, self._journal_fault)
-            self._journal_now.append(encoded(head) + b"\n")
+            journal = Journal(folder / JOURNAL, self._journal_fault)
+            journal.append(encoded(head) + b"\n")
         except OSError as error:
             where = f"{folder}: {error.strerror or error}"
             raise StoreError(f"run {self.path} cannot keep its journal in {where}; check the disk") from error
+        return journal
 
     def _journal_fault(self, error: OSError) -> None:
         _log.warning(

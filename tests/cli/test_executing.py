@@ -288,9 +288,9 @@ def test_put_and_get_in_the_command_are_edges_of_its_run() -> None:
     assert done.returncode == 0, done.stderr
     words = lineart.Api().artifact("jobs/words:latest")
     assert [version.name for version in words.upstream()] == ["letters:v0"]
-    assert rows("SELECT name FROM runs JOIN productions USING (run_id) WHERE version_id LIKE = '%words%'") == [
-        ("shell",)
-    ]
+    assert rows(
+        "SELECT name FROM runs JOIN productions USING (run_id) WHERE version_id LIKE '%words%'"
+    ) == [("shell",)]
 
 
 def test_get_from_another_project_is_recorded_in_both() -> None:

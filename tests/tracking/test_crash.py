@@ -75,14 +75,19 @@ def test_hundred_kills_at_random_moments_lose_nothing() -> None:
             assert live(f"team/crash/r{attempt}").state == "crashed"
     with lineart.init(project="team/crash", id="r0", resume="allow"):
         deadline = time.monotonic() + 60  # what the others left comes home in the background
-        while time.monotonic() < deadline and any(folder(f"team/crash/r{n}").writers() for n in range(1, 100)):
+        while time.monotonic() < deadline and any(
+            folder(f"team/crash/r{n}").writers() for n in range(1, 100)
+        ):
             time.sleep(0.2)
     lost = [n for n in range(1, 100) if folder(f"team/crash/r{n}").writers()]
     assert lost == []
 
 
 def test_killed_while_finishing_comes_home_with_the_next_run() -> None:
-    code = WRITER.replace("10**9", "20000") + "\nprint('end', flush=True)\nrun.finish()\nprint('done', flush=True)"
+    code = (
+        WRITER.replace("10**9", "20000")
+        + "\nprint('end', flush=True)\nrun.finish()\nprint('done', flush=True)"
+    )
     for delay in (0.0, 0.01, 0.05, 0.1):
         child = subprocess.Popen([sys.executable, "-c", code, f"e{delay}"], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def _log_some(run: lineart.Run, worker: int) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_log_into_the_parents_run(method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     run = lineart.init(project="team/many", id="r")
     run.log({"loss": 1.0})
     children = [context.Process(target=_log_some, args=(run, worker)) for worker in range(3)]
@@ -110,7 +111,8 @@ with lineart.init(project="team/many", id="job", resume="allow", config={f"rank{
 
 def test_ranks_write_one_run() -> None:
     ranks = [
-        subprocess.Popen([sys.executable, "-c", RANK], env={**os.environ, "RANK": str(rank)}) for rank in range(4)
+        subprocess.Popen([sys.executable, "-c", RANK], env={**os.environ, "RANK": str(rank)})
+        for rank in range(4)
     ]
     assert [rank.wait(120) for rank in ranks] == [0, 0, 0, 0]
     for rank in range(4):
@@ -126,11 +128,15 @@ def test_ranks_write_one_run() -> None:
 def test_run_is_failed_when_one_of_its_ranks_fails() -> None:
     code = RANK.replace("for step", "if rank == 1: raise SystemExit(5)\n    for step")
     ranks = [
-        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "RANK": str(rank)}) for rank in range(2)
+        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "RANK": str(rank)})
+        for rank in range(2)
     ]
     codes = [rank.wait(120) for rank in ranks]
     assert codes == [0, 5]
-    assert state("team/many/job") in ("failed", "finished")  # finished only if rank 1 was over before rank 0 began
+    assert state("team/many/job") in (
+        "failed",
+        "finished",
+    )  # finished only if rank 1 was over before rank 0 began
 
 
 def test_threads_log_into_one_run() -> None:

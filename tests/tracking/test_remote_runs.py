@@ -50,7 +50,9 @@ def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterat
         "AWS_ENDPOINT_URL": server.endpoint,
     }.items():
         monkeypatch.setenv(name, value)
-    subprocess.run([Path(sys.executable).with_name("art"), "init", url, "--no-config"], check=True, capture_output=True)
+    subprocess.run(
+        [Path(sys.executable).with_name("art"), "init", url, "--no-config"], check=True, capture_output=True
+    )
     yield url
     DOWN[0] = False
 

@@ -32,7 +32,7 @@ def test_run_goes_on_where_it_was(resume: Any) -> None:
 
 def test_resume_that_must_find_a_run_names_near_ones() -> None:
     lineart.init(project="p", id="train-1").finish()
-    with pytest.raises(UsageError, match='there is no run default/p/train-2 .*"train-1"|train-1'):
+    with pytest.raises(UsageError, match=r"there is no run default/p/train-2 .*train-1"):
         lineart.init(project="p", id="train-2", resume="must")
     with pytest.raises(UsageError, match="which run"):
         lineart.init(project="p", resume="must")
@@ -101,7 +101,14 @@ def test_config_may_come_from_anywhere(tmp_path: Path) -> None:
     json.write_text('{"lr": 0.1, "depth": 3}', encoding="utf-8")
     theirs = tmp_path / "theirs.yaml"
     theirs.write_text("lr:\n  value: 0.1\ndepth:\n  desc: null\n  value: 3\n", encoding="utf-8")
-    for source in ({"lr": 0.1, "depth": 3}, Options(), argparse.Namespace(lr=0.1, depth=3), yaml, str(json), theirs):
+    for source in (
+        {"lr": 0.1, "depth": 3},
+        Options(),
+        argparse.Namespace(lr=0.1, depth=3),
+        yaml,
+        str(json),
+        theirs,
+    ):
         with lineart.init(project="p", config=source) as run:
             assert run.config.as_dict() == {"lr": 0.1, "depth": 3}
             run.config.update(Options())

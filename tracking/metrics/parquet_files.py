@@ -36,25 +36,37 @@ def _file_system(store: Store, name: str) -> Any:
         cachable = False
 
         def info(self, path: str, **_: Any) -> dict[str, Any]:
-            key = self._strip_protocol(path)
+            key = _key(path)
             try:
                 found = store.backend.stat(key)
             except Error as error:
                 raise FileNotFoundError(str(error)) from error
             return {"name": key, "size": found.size_bytes, "type": "file", "mtime": found.modified_s}
 
-        def glob(self, path: str, **_: Any) -> list[str]:
-            return [self._strip_protocol(path)]
+        def glob(self, path: str, maxdepth: int | None = None, **_: Any) -> list[str]:
+            return [_key(path)]
 
         def modified(self, path: str) -> Any:
             import datetime
 
             return datetime.datetime.fromtimestamp(self.info(path)["mtime"], datetime.UTC)
 
-        def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BufferedReader:
-            return io.BufferedReader(_StoreFile(store, self._strip_protocol(path)), _READ_AHEAD_BYTES)
+        def _open(
+            self,
+            path: str,
+            mode: str = "rb",
+            block_size: int | None = None,
+            autocommit: bool = True,
+            cache_options: Any = None,
+            **_: Any,
+        ) -> Any:
+            return io.BufferedReader(_StoreFile(store, _key(path)), _READ_AHEAD_BYTES)
 
     return StoreFiles()
+
+
+def _key(path: str) -> str:
+    return path.partition("://")[2] or path
 
 
 class _StoreFile(io.RawIOBase):

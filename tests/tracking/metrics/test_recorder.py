@@ -171,7 +171,9 @@ def test_ten_thousand_metrics_in_one_call() -> None:
     assert {key: first[key] for key in data} == data
 
 
-@pytest.mark.parametrize("wrong", [[("a", 1)], "a", None, 3, {1: 2}, {"": 1}, {"a": {2: 3}}, {("a",): 1}], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [[("a", 1)], "a", None, 3, {1: 2}, {"": 1}, {"a": {2: 3}}, {("a",): 1}], ids=repr
+)
 def test_what_is_no_dictionary_of_names_is_a_type_error(recorder: Recorder, lines: Lines, wrong: Any) -> None:
     with pytest.raises(TypeError, match="log takes a dictionary with text keys"):
         recorder.log(wrong)
@@ -179,7 +181,9 @@ def test_what_is_no_dictionary_of_names_is_a_type_error(recorder: Recorder, line
     assert recorder.step == 0
 
 
-@pytest.mark.parametrize("wrong", [object(), {"deep": object()}, [object()], 1j, b"bytes"], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "wrong", [object(), {"deep": object()}, [object()], 1j, b"bytes"], ids=lambda x: type(x).__name__
+)
 def test_value_that_cannot_be_kept_is_named_and_nothing_is_written(
     recorder: Recorder, lines: Lines, wrong: Any
 ) -> None:
@@ -190,7 +194,12 @@ def test_value_that_cannot_be_kept_is_named_and_nothing_is_written(
 
 
 NUMBERS = st.one_of(
-    st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.text(max_size=5), st.decimals(allow_nan=False)
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=5),
+    st.decimals(allow_nan=False),
 )
 
 
@@ -207,7 +216,9 @@ def test_rows_are_what_was_logged(rows: list[dict[str, Any]]) -> None:
     found: list[dict[str, Any]] = [{} for _ in rows]
     for key, step, value, text in zip(cells.key, cells.step, cells.value, cells.text, strict=True):
         found[step][key] = of_cell(value, text)
-    expected = [{k: v for k, v in row.items() if k not in ("_step", "_runtime", "_timestamp")} for row in rows]
+    expected = [
+        {k: v for k, v in row.items() if k not in ("_step", "_runtime", "_timestamp")} for row in rows
+    ]
     assert found == expected
 
 
@@ -216,7 +227,15 @@ def test_rows_are_what_was_logged(rows: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize(
     "kind, expected",
-    [("min", 1), ("max", 5), ("mean", 3.0), ("last", 3), ("first", 1), (None, 3), ("min,max", {"min": 1, "max": 5})],
+    [
+        ("min", 1),
+        ("max", 5),
+        ("mean", 3.0),
+        ("last", 3),
+        ("first", 1),
+        (None, 3),
+        ("min,max", {"min": 1, "max": 5}),
+    ],
 )
 def test_summary_is_what_was_defined(kind: str | None, expected: Any) -> None:
     with lineart.init(project="p") as run:
@@ -255,7 +274,7 @@ def test_step_metric_is_added_to_rows_that_lack_it() -> None:
         run.define_metric("val/*", step_metric="epoch")
         run.log({"epoch": 1})
         run.log({"val/acc": 0.5})
-    assert list(history(run).rows(["val/acc", "epoch"]))[0]["epoch"] == 1
+    assert next(iter(history(run).rows(["val/acc", "epoch"])))["epoch"] == 1
 
 
 def test_exact_definition_goes_before_a_pattern() -> None:
