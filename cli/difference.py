@@ -132,7 +132,7 @@ def _say_made(made: VersionDiff, home: str) -> None:
         changed: Mapping[str, tuple[Any, Any]] = getattr(made, section)
         if changed:
             say(click.style(section, bold=True))
-            say_facts([(printable(key), _change(*pair)) for key, pair in changed.items()], indent="  ")
+            say_facts([(printable(key), change_cell(*pair)) for key, pair in changed.items()], indent="  ")
     removed, added = made.inputs
     if removed or added:
         say(click.style("inputs", bold=True))
@@ -141,7 +141,8 @@ def _say_made(made: VersionDiff, home: str) -> None:
                 say("  " + click.style(f"{sign} {name.removeprefix(home + '/')}", fg=colour))
 
 
-def _change(before: Any, after: Any) -> Cell:
+def change_cell(before: Any, after: Any) -> Cell:
+    """A value before and after, None where there is none."""
     shown = ["(none)" if value is None else _words(value) for value in (before, after)]
     if shown[0] == shown[1]:
         shown = [

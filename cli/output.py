@@ -166,8 +166,32 @@ def value_text(value: object) -> str:
     """A JSON value in one line, for people: text without its quotes, numbers with six digits."""
     if isinstance(value, str):
         return printable(value)
+    if isinstance(value, Mapping) and "_type" in value:
+        return printable(_media_words(value))
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "_type" in v for v in value):
+        return f"{len(value)} × {printable(_media_words(value[0]))}"
     if isinstance(value, Mapping) and set(value) == {"_float"}:
         return str(value["_float"])  # NaN and the infinities, as the log keeps them
     if isinstance(value, float):
         return f"{value:.6g}"
     return printable(json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+def _media_words(value: Mapping[str, Any]) -> str:
+    """A logged object in a few words: what it is, how large, its caption or title."""
+    kind = str(value["_type"]).removesuffix("-file")
+    words = [kind]
+    if "width" in value and "height" in value:
+        words.append(f"{value['width']}×{value['height']}")
+    elif kind == "table":
+        words.append(f"{value.get('nrows')} rows × {value.get('ncols')} columns")
+    elif kind == "histogram":
+        words.append(f"of {sum(value.get('values', ())):,} values in {len(value.get('values', ()))} bins")
+    elif kind == "artifactVersion":
+        return str(value.get("name"))
+    title = value.get("caption") or value.get("title")
+    if title:
+        words.append(json.dumps(title, ensure_ascii=False))
+    if isinstance(value.get("size_bytes"), int):
+        words.append(f"({size_words(value['size_bytes'])})")
+    return " ".join(words)

@@ -203,12 +203,12 @@ def diff(before: str, after: str, exit_code: bool, as_json: bool) -> int:
 def _say_changes(
     sections: Mapping[str, Mapping[str, tuple[Any, Any]]], removed: list[str], added: list[str]
 ) -> None:
-    from .difference import _change
+    from .difference import change_cell
 
     for section, changed in sections.items():
         if changed:
             say(click.style(section, bold=True))
-            say_facts([(printable(key), _change(*pair)) for key, pair in changed.items()], indent="  ")
+            say_facts([(printable(key), change_cell(*pair)) for key, pair in changed.items()], indent="  ")
     if removed or added:
         say(click.style("inputs", bold=True))
         for sign, colour, names in (("-", "red", removed), ("+", "green", added)):

@@ -15,7 +15,7 @@ from .plain_settings import plain_settings
 
 if TYPE_CHECKING:
     from ..tracking.run import Run
-    from ..tracking.watch import Watched
+    from ..tracking.model_hooks import Watched
 
 transformers: Any = library("transformers")
 

@@ -20,7 +20,7 @@ from .plain_settings import plain_settings
 if TYPE_CHECKING:
     from ..tracking.artifact import Artifact
     from ..tracking.run import Run
-    from ..tracking.watch import Watched
+    from ..tracking.model_hooks import Watched
 
 # The same classes exist under two names; a trainer of one knows only its own.
 _NAME = "lightning.pytorch" if "lightning.pytorch" in sys.modules else "pytorch_lightning"

