@@ -30,6 +30,8 @@ OUTPUT_FILE = "output.log"  # among the run's files, as for a run that records i
 _ERROR_LINES = 20  # of the end of the output, kept as the reason of a failure
 _ERROR_BYTES = 8192
 _FLUSH_S = 0.5
+_SCRIPTS = {".py", ".sh", ".ipynb", ".R", ".jl", ".js", ".lua", ".pl", ".rb"}
+_SCRIPT_LIMIT_BYTES = 10_000_000
 _Decoder = codecs.getincrementaldecoder("utf-8")
 _SET_FOR_CHILDREN = ("LINEART_ATTACH", "LINEART_RUN_ID", "LINEART_RESUME")
 
@@ -121,28 +123,33 @@ def exec(
     art exec -p digits --config lr=0.1 train.py --epochs 3
     art exec --use images:v3=train --log model.bin=classifier:model -- make model
     """
+    from ..tracking.settings import find_run_environment
+
     wanted = [Output.parse(text) for text in outputs]
     values = dict(map(parse_pair, config))
     program, arguments = find_program(command)
-    if os.environ.get("LINEART_ATTACH"):  # an exec within an exec is a run of its own
-        for variable in _SET_FOR_CHILDREN:
-            os.environ.pop(variable, None)
     ctx = click.get_current_context()
-    run = _start(
-        ctx, command, values, name=name, group=group, job_type=job_type, tags=tags, id=run_id, resume=resume
-    )
+    _leave_outer_run()
+    said = {**find_given_settings(ctx).run, **find_run_environment(os.environ).settings}
+    own = {"console": "off", "save_code": False}  # the command's output and code are recorded instead
+    if not _has_our_packages(program):
+        own["packages"] = False
+    identity = {"name": name, "group": group, "job_type": job_type, "id": run_id, "resume": resume}
+    run = _start(ctx, command, values, own, tags=tags, **identity)
     if run.disabled:  # LINEART_MODE=disabled: the command runs, nothing is recorded
-        return _call(
-            program, arguments, os.environ | alias_environment(os.environ, alias=not no_alias), None
-        ).status
+        path = alias_environment(os.environ, alias=not no_alias)
+        return _call(program, arguments, os.environ | path, None).status
     note(f"run {run.path} {run.name}")
     try:
+        if said.get("save_code", True):
+            keep_script(command, run)
         for text in inputs:
             artifact, _, role = text.partition("=")
             run.use_artifact(artifact, role=role or None)
         types = [_type_of(run, output) for output in wanted]
         environ = child_environment(run, find_given_settings(ctx), os.environ, alias=not no_alias)
-        log = OutputLog(Path(run.dir) / OUTPUT_FILE) if not no_capture and _keeps_output(ctx) else None
+        keep = not no_capture and said.get("console") not in ("off", False)
+        log = OutputLog(Path(run.dir) / OUTPUT_FILE) if keep else None
         ended = _call(program, arguments, environ, log)
         if ended.status == 0:
             for output, kind in zip(wanted, types, strict=True):
@@ -154,14 +161,6 @@ def exec(
     run._finish(ended.status, reason)
     note(f"run {run.path} {run.state}" + (f": {reason.splitlines()[0]}" if reason else ""))
     return ended.status
-
-
-def _keeps_output(ctx: click.Context) -> bool:
-    """Whether environment and settings files want what is printed to be recorded."""
-    from ..tracking.settings import find_run_environment
-
-    said = {**find_given_settings(ctx).run, **find_run_environment(os.environ).settings}
-    return said.get("console", "auto") not in ("off", False)
 
 
 def find_program(command: Sequence[str]) -> tuple[str, list[str]]:
@@ -180,10 +179,18 @@ def find_program(command: Sequence[str]) -> tuple[str, list[str]]:
     raise CannotRun(f"there is no command {first!r}")
 
 
+def _leave_outer_run() -> None:
+    """An exec within an exec is a run of its own."""
+    if os.environ.get("LINEART_ATTACH"):
+        for variable in _SET_FOR_CHILDREN:
+            os.environ.pop(variable, None)
+
+
 def _start(
     ctx: click.Context,
     command: Sequence[str],
     config: Mapping[str, Any],
+    settings: Mapping[str, Any],
     *,
     name: str | None,
     group: str | None,
@@ -206,10 +213,27 @@ def _start(
             resume=resume,  # type: ignore[arg-type]  # one of the choices of the option
             config=config,
             tags=tags or None,
-            settings={"console": "off"},  # the command's output is recorded, not ours
+            settings=settings,
         )
     finally:
         sys.argv = own
+
+
+def _has_our_packages(program: str) -> bool:
+    """Whether a program has the packages of this Python, as far as its name tells."""
+    is_python = os.path.basename(program).startswith("python")
+    return not is_python or os.path.dirname(os.path.abspath(program)) == os.path.dirname(sys.executable)
+
+
+def keep_script(command: Sequence[str], run: Run) -> None:
+    """Copy the first script that a command names to the run's files, as a run keeps the code of its own process."""
+    for argument in command:
+        path = Path(argument)
+        if path.suffix in _SCRIPTS and path.is_file() and path.stat().st_size <= _SCRIPT_LIMIT_BYTES:
+            kept = Path(run.dir) / "code" / path.name
+            kept.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, kept)
+            return
 
 
 def _type_of(run: Run, output: Output) -> str:

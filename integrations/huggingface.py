@@ -14,8 +14,8 @@ from .model_files import fitting, log_model_files, log_model_path
 from .plain_settings import plain_settings
 
 if TYPE_CHECKING:
-    from ..tracking.run import Run
     from ..tracking.model_hooks import Watched
+    from ..tracking.run import Run
 
 transformers: Any = library("transformers")
 
@@ -75,14 +75,10 @@ class LineartCallback(transformers.TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
         """Find or make the run; of a search for hyper-parameters, one for each trial."""
-        if (
-            state.is_hyper_param_search
-            and state.is_world_process_zero
-            and self._made
-            and self.run is not None
-        ):
-            self.run.finish()
-            self.run, self._ready = None, False
+        if self._found is not None and (state.is_hyper_param_search or self._found.state != "running"):
+            if self._made:
+                self._found.finish()
+            self._found = None
         self._set_up(args, state, model)
 
     def on_log(

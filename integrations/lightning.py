@@ -19,8 +19,8 @@ from .plain_settings import plain_settings
 
 if TYPE_CHECKING:
     from ..tracking.artifact import Artifact
-    from ..tracking.run import Run
     from ..tracking.model_hooks import Watched
+    from ..tracking.run import Run
 
 # The same classes exist under two names; a trainer of one knows only its own.
 _NAME = "lightning.pytorch" if "lightning.pytorch" in sys.modules else "pytorch_lightning"
@@ -265,7 +265,7 @@ class LineartLogger(_base.Logger):  # type: ignore[misc]
                 metadata={
                     "score": None if score is None else float(score),
                     "original_filename": path.name,
-                    type(callback).__name__: settings,
+                    callback.__class__.__name__: settings,  # it comes as a weak proxy
                 },
                 aliases=["best"] if str(path) == getattr(callback, "best_model_path", None) else [],
             )

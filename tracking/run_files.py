@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -129,7 +130,7 @@ class RunFiles:
         self._run = f"{project}/{run}"
         self._folder = folder
         self._versions = [_version(store, project, run, record) for record in records]
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
 
     def paths(self) -> list[str]:
         """All paths, sorted."""
@@ -169,10 +170,10 @@ class RunFiles:
             return local
         version, _ = self._entry(path)
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="lineart-files-")
-        root = Path(self._temporary.name)
-        version.download(root, path_prefix=path)
-        return root / path
+            self._temporary = Path(tempfile.mkdtemp(prefix="lineart-files-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        version.download(self._temporary, path_prefix=path)
+        return self._temporary / path
 
     def _roots(self) -> Iterator[Path]:
         if self._folder is not None:
@@ -207,7 +208,7 @@ def _version(store: Store, project: ProjectName, run: str, record: Mapping[str, 
         description="",
         tags=(),
         run=run,
-        created_at="",
+        created_at="1970-01-01T00:00:00.000000Z",  # of no meaning for files
         packs=tuple(record["packs"]),
         meta_packs=tuple(record["meta_packs"]),
         packs_object=record.get("packs_object"),

@@ -146,6 +146,14 @@ def test_script_runs_with_this_python() -> None:
     assert json.loads(rows("SELECT capture FROM runs")[0][0])["command"] == ["where.py", "--depth", "3"]
 
 
+def test_script_is_kept_with_the_run_unless_that_is_switched_off() -> None:
+    Path("train.py").write_text("print('hello')\n")
+    art_exec("-p", "kept", sys.executable, "-u", "train.py")
+    assert only_run("kept").file("code/train.py").open().read() == b"print('hello')\n"
+    art_exec("-p", "not", "train.py", env={"WANDB_DISABLE_CODE": "true"})
+    assert [file.name for file in only_run("not").files() if file.name.startswith("code/")] == []
+
+
 @pytest.mark.parametrize(
     "command, status, message", [(["nope"], 127, "no command 'nope'"), (["./plain"], 126, "sh ./plain")]
 )
@@ -288,9 +296,9 @@ def test_put_and_get_in_the_command_are_edges_of_its_run() -> None:
     assert done.returncode == 0, done.stderr
     words = lineart.Api().artifact("jobs/words:latest")
     assert [version.name for version in words.upstream()] == ["letters:v0"]
-    assert rows(
-        "SELECT name FROM runs JOIN productions USING (run_id) WHERE version_id LIKE '%words%'"
-    ) == [("shell",)]
+    assert rows("SELECT name FROM runs JOIN productions USING (run_id) WHERE version_id LIKE '%words%'") == [
+        ("shell",)
+    ]
 
 
 def test_get_from_another_project_is_recorded_in_both() -> None:

@@ -18,11 +18,6 @@ if keras.backend.backend() != "torch":
 
 from lineart.integrations.keras import LineartCallback, MetricsLogger, ModelCheckpoint  # noqa: E402
 
-# Of Keras, which turns its variables into arrays in the way of NumPy 1.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-)
-
 X = np.random.default_rng(0).normal(size=(48, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype("int64") + (X[:, 1] > 1)
 
