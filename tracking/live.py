@@ -13,7 +13,7 @@ from ..storage.errors import CommError, NotFoundError
 from .metrics.journal import is_locked
 from .metrics.pieces import collect, run_prefix
 from .replay import Replay, merged, replay
-from .run_folder import RunFolder
+from .run_folder import JOURNAL, RunFolder
 from .workspace import Workspace
 
 HEARTBEAT_S = 30.0
@@ -89,13 +89,14 @@ def _heard(
 def writer_lives(folder: RunFolder, writer: str) -> bool:
     """Whether the process that writes a journal here is alive."""
     journal = folder.journal(writer)
+    locks = [is_locked(place / JOURNAL) for place in folder.places(writer)]
+    if any(locks):
+        return True
     try:
         with journal.open("rb") as stream:
             head = replay(stream.readline()).head
-        locked = is_locked(journal)
-        if locked:
-            return True
-        if locked is False and head.get("host") == socket.gethostname():
+        # Without a first line it may be about to take its lock; of another host the lock may not be seen from here.
+        if None not in locks and head.get("host") == socket.gethostname():
             return False
         return time.time() - journal.stat().st_mtime < STALE_S
     except FileNotFoundError:

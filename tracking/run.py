@@ -423,6 +423,7 @@ class Run(RunArtifacts, RunSaving):
         self._writer = secrets.token_hex(6)
         folder = self._folder.new(self._writer)
         self._journal_now = journal = self._open_journal(folder, None)
+        (folder / FILES).mkdir(exist_ok=True)
         self._files = FolderSink(folder / FILES)
         return journal
 
@@ -477,6 +478,7 @@ class Run(RunArtifacts, RunSaving):
                 raise moved.fault
             self._journal_now = moved
             old.close()
+            (place / FILES).mkdir(parents=True, exist_ok=True)
             self._files = FolderSink(place / FILES)
 
     def _make_files_folder(self) -> Path:
@@ -490,7 +492,11 @@ class Run(RunArtifacts, RunSaving):
         """The JSON of a media value, or of a list of them; None for anything else."""
         from .run_media import media_value
 
-        return media_value(value, self._sink)
+        try:
+            return media_value(value, self._sink)
+        except FileNotFoundError:
+            self._rescue()  # the store has vanished; if it was something else, it fails again
+            return media_value(value, self._sink)
 
     @property
     def _sink(self) -> FolderSink:

@@ -69,6 +69,8 @@ class FolderSink:
         self._place(self.folder / check_path(path), lambda temporary: temporary.write_bytes(data))
 
     def _place(self, target: Path, write: Any) -> None:
+        if not self.folder.is_dir():  # a store that was moved away is not made anew
+            raise FileNotFoundError(2, "the run's folder is gone", str(self.folder))
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.parent / f".lineart-{os.getpid()}-{target.name[:100]}.part"
         try:

@@ -48,7 +48,7 @@ class RunFolder:
     def journal(self, writer: str) -> Path:
         """A writer's journal: the longer one, if it had to move."""
         found = [place / JOURNAL for place in self.places(writer)]
-        return max(found, key=_size, default=self.path / writer / JOURNAL)
+        return max(reversed(found), key=_size, default=self.path / writer / JOURNAL)
 
     def writers(self) -> list[str]:
         """Those that have a journal here, sorted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -117,7 +117,20 @@ def adopt(run: Run) -> None:
     run._ended.append(lambda: _release(run))
     if _registered_pid != os.getpid():
         _registered_pid = os.getpid()
-        atexit.register(_finish_at_exit)
+        _before_thread_pools_end(_finish_at_exit)
+
+
+def _before_thread_pools_end(work: Callable[[], None]) -> None:
+    """Run `work` when the interpreter exits, while there may still be threads.
+
+    Functions of `atexit` come after `concurrent.futures` has refused all further work, which storing files needs. The
+    hook that it uses itself is not public, but has been the same since Python 3.9.
+    """
+    import concurrent.futures.thread  # noqa: F401 - its hook has to be there first: they run in reverse order
+    import threading
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(work)
 
 
 def _release(run: Run) -> None:

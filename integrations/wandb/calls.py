@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...storage.errors import Error, UsageError
-from ...tracking import Run, Settings, Workspace, find_settings, session
+from ...tracking import Run, Settings, Workspace, account, find_settings, session
 from ...tracking.attach import attach, split_run_path
 from ...tracking.disabled_run import DisabledRun
 from ...tracking.settings import find_run_environment
@@ -151,7 +151,7 @@ def login(
     Raises with `verify`: NotFoundError, StoreError, CommError.
     """
     if verify:
-        Workspace.open(find_settings(), create=True).close()
+        account.login()
     return True
 
 

@@ -83,7 +83,7 @@ def test_regressor() -> None:
 
 def test_clusterer_and_transformer() -> None:
     with lineart.init():
-        clusterer = KMeans(3, n_init=1, random_state=0).fit(X)
+        clusterer = KMeans(3, random_state=0).fit(X)
         assert log_estimator(clusterer, X, log_model=False) == {
             "silhouette": pytest.approx(metrics.silhouette_score(X, clusterer.labels_))
         }

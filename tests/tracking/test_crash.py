@@ -10,10 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lineart
-from run_reading import folder, history, live, state, values
+from lineart.tracking.run_files import RunFiles
+from lineart.tracking.run_log import read_run
+from run_reading import folder, history, live, parts, state, values
 
 # Says on its standard output what `log` has returned from.
 WRITER = """
@@ -130,8 +133,6 @@ def test_signal_to_terminate_ends_the_run_as_failed(how: signal.Signals) -> None
 def test_script_without_finish_ends_as_its_process(ending: str, expected: tuple[str, int]) -> None:
     code = f"import sys, lineart\nrun = lineart.init(project='team/crash', id='s')\nrun.log({{'a': 1}})\n{ending}\n"
     subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
-    from run_reading import parts
-
     workspace, _, _ = parts("team/crash/s")
     row = workspace.catalog().rows("SELECT state, exit_code FROM runs")[0]
     assert (row[0], row[1]) == expected
@@ -149,6 +150,7 @@ def test_store_that_is_moved_away_and_back_loses_nothing(
     for number in range(100, 200):
         run.log({"number": number})
     run._background._look()
+    run.log({"picture": lineart.Image(np.zeros((2, 2), dtype=np.uint8))}, step=0)
     for number in range(200, 300):
         run.log({"number": number})
     run._background._look()
@@ -165,6 +167,11 @@ def test_store_that_is_moved_away_and_back_loses_nothing(
         assert other.id != "v"
     assert values("team/crash/v", "number") == list(range(300))
     assert history("team/crash/v").last_step() == 299
+    workspace, project, name = parts("team/crash/v")
+    record = read_run(workspace.project(), name)
+    assert record is not None
+    (picture,) = values("team/crash/v", "picture")
+    assert picture["path"] in RunFiles(workspace.store, project, name, record.files).paths()
     assert state("team/crash/v") == "finished"
 
 

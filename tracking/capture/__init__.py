@@ -10,17 +10,11 @@ from .code import executed_cells, is_notebook, main_code
 from .console import Console
 from .gather import Captured, gather, quick_facts
 from .git import dirty_diff, git_state
+from .launchers import launcher_facts
 from .masking import mask_text, masked, masked_variables
 from .output_file import OutputFile
 from .packages import installed_packages
-from .process import (
-    capture_environment,
-    capture_process,
-    gpu_names,
-    launcher_facts,
-    machine_facts,
-    process_facts,
-)
+from .process import capture_environment, capture_process, gpu_names, machine_facts, process_facts
 from .system import SystemSampler
 from .terminal import Collapser
 

@@ -87,9 +87,9 @@ def _code_of_command(argv: Sequence[str]) -> str | None:
 
 
 def _source_in_archive(module: ModuleType | None) -> str | None:
-    loader = getattr(module, "__loader__", None)
+    read = getattr(getattr(module, "__loader__", None), "get_source", None)
     try:
-        source = loader.get_source("__main__") if hasattr(loader, "get_source") else None
+        source = None if read is None else read("__main__")
     except (ImportError, OSError):
         return None
     return source if isinstance(source, str) else None

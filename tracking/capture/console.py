@@ -1,8 +1,8 @@
 """`Console`: what Python code writes to stdout and stderr, copied while it is shown as ever.
 
 `write` of the two stream objects is wrapped, so that whoever holds them (a logging handler, a progress bar) is copied
-too. The caller pays for an append to a queue, about 0.5 µs; a thread turns it into lines. No lock is taken on the way, for
-signal handlers print too. What child processes and C code write to the descriptors is not seen.
+too. The caller pays for an append to a queue, about 0.5 µs; a thread turns it into lines. No lock is taken on the
+way, for signal handlers print too. What child processes and C code write to the descriptors is not seen.
 """
 
 from __future__ import annotations

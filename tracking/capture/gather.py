@@ -15,8 +15,9 @@ from ...storage.errors import UsageError
 from ..run_settings import Settings
 from .code import main_code
 from .git import dirty_diff, git_state
+from .launchers import launcher_facts
 from .packages import installed_packages
-from .process import capture_environment, gpu_names, launcher_facts, machine_facts, process_facts
+from .process import capture_environment, gpu_names, machine_facts, process_facts
 
 GATHER_TIMEOUT_S = 10.0
 CODE_LIMIT_BYTES = 10_000_000
@@ -46,7 +47,7 @@ def gather(
     *,
     timeout_s: float = GATHER_TIMEOUT_S,
 ) -> Captured:
-    """All facts, the quick ones too, and the files ``requirements.txt``, ``diff.patch``, ``environment.json``, ``code/…``.
+    """All facts, the quick ones too, and ``requirements.txt``, ``diff.patch``, ``environment.json``, ``code/…``.
 
     The parts are found out side by side; one that fails, or has not ended after `timeout_s` seconds, is left out and
     named in ``facts["not_captured"]`` with the reason. Raises nothing of its own.

@@ -22,7 +22,7 @@ UNTRACKED_LIMIT = 100
 PATCH_LIMIT_BYTES = 10_000_000
 _GIT_TIMEOUT_S = 5.0
 _ANSWER_LIMIT_BYTES = 50_000_000
-_STATUS = ("status", "--porcelain=v2", "--branch", "-z")
+_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
 # Each option takes back a setting of the user's that makes patches `git apply` does not read.
 _DIFF = (
     "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--submodule=short",
@@ -59,9 +59,10 @@ def git_state(folder: Path, *, timeout_s: float | None = None) -> Mapping[str, A
 def dirty_diff(
     folder: Path, limit_bytes: int = PATCH_LIMIT_BYTES, *, timeout_s: float | None = None
 ) -> bytes | None:
-    """The patch from HEAD to the tracked files as they are, staged or not, binary ones too, for `git apply` at the root.
+    """The patch from HEAD to the tracked files as they are, staged or not, binary ones too.
 
-    None when nothing differs, and outside of a repository. A patch is kept whole or not at all.
+    `git apply` at the root reads it. None when nothing differs, and outside of a repository. A patch is kept whole or
+    not at all.
     Raises: UsageError for one of more than `limit_bytes`; CommError when git has not ended after `timeout_s` seconds.
     """
     limit_s = _GIT_TIMEOUT_S if timeout_s is None else timeout_s

@@ -1,7 +1,7 @@
 """Which names and values look like secrets, and texts without them.
 
-A name is cut into words (``MY_apiKey`` is my, api, key) so that ``tokenizer``, ``author`` and ``sort_key`` stay. What
-is masked too much costs a value that the code says as well; what is masked too little is a leak: in doubt, it is masked.
+A name is cut into words (``MY_apiKey`` is my, api, key) so that ``tokenizer``, ``author`` and ``sort_key`` stay. To
+mask too much costs a value that may stand in the code as well, to mask too little is a leak: in doubt, it is masked.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ from collections.abc import Iterable, Mapping, Sequence
 
 HIDDEN = "***"
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _ANYWHERE = re.compile(
     r"passw(?:or)?d|passphrase|secret|credential|api[_.-]?key|access[_.-]?key|private[_.-]?key|conn(?:ection)?[_.-]?str"
     r"|webhook|cookie|\w(?:token|dsn)\b",
     re.IGNORECASE,
 )
-_WORD = frozenset(
+_WORD = _words(
     "apikey apprise auth authorization bearer credentials dsn jwt oauth otp pass passcode pin pwd sas sig signature"
-    " token".split()
+    " token"
 )
-_KEY_OF_DATA = frozenset(  # a word before `key` with which it is a field, not a secret
+_KEY_OF_DATA = _words(  # a word before `key` with which it is a field, not a secret
     "batch column columns data dict feature foreign group id index image input join label lookup map metric metrics"
-    " order output partition primary row sort state table target text".split()
+    " order output partition primary row sort state table target text"
 )
-_KEY_AS_DATA = frozenset(  # a word after `key` that says the same
+_KEY_AS_DATA = _words(  # a word after `key` that says the same
     "bits board bytes column columns dim dims field frame frames length mask name names order padding phrase phrases"
-    " point points rate shape size type usage word words".split()
+    " point points rate shape size type usage word words"
 )
 _FOLDERS = frozenset({"PWD", "OLDPWD"})  # of the shell
 _OWN_SECRETS = frozenset({"LINEART_ALERTS"})  # addresses that hold their tokens as host and path
@@ -45,16 +50,28 @@ _INNER_MEMBER = re.compile(
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*:\s*)[^\r\n\"']+|\b(bearer\s+)[\w.~+/=-]{8,}")
 
 _USER_OF_URL = re.compile(r"""(?<=://)(?:[^\s/"'<>]*@|[^\s/:@"'<>]+:(?!\d{1,5}(?:/|\Z))[^\s@"'<>]*@)""")
+_TOKENS = (  # what the tokens of well-known services look like
+    r"(?:A3T[A-Z0-9]|AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}",  # AWS
+    r"gh[pousr]_[A-Za-z0-9]{10,}",
+    r"github_pat_\w{10,}",
+    r"gl(?:pat|dt|rt|cbt|ptt|soat)-[\w-]{10,}",
+    r"sk-[\w-]{10,}",  # OpenAI, Anthropic
+    r"[spr]k_(?:live|test)_\w{8,}|whsec_\w{10,}",  # Stripe
+    r"xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}",  # Slack
+    r"hf_[A-Za-z0-9]{10,}",
+    r"wandb_v\d_\w{10,}",
+    r"npm_[A-Za-z0-9]{10,}",
+    r"pypi-[\w-]{10,}",
+    r"dckr_pat_[\w-]{10,}",
+    r"dop_v1_\w{10,}",
+    r"AIza[\w-]{20,}|ya29\.[\w-]+|GOCSPX-[\w-]{10,}",  # Google
+    r"SG\.[\w-]{10,}\.[\w-]{10,}",
+    r"eyJ[\w-]{6,}(?:\.[\w-]*){1,4}",  # JSON web tokens
+    r"\d{8,10}:[\w-]{35}(?![\w-])",  # Telegram
+)
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:A3T[A-Z0-9]|AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}"  # AWS
-    r"|\bgh[pousr]_[A-Za-z0-9]{10,}|\bgithub_pat_\w{10,}|\bgl(?:pat|dt|rt|cbt|ptt|soat)-[\w-]{10,}"
-    r"|\bsk-[\w-]{10,}|\b[spr]k_(?:live|test)_\w{8,}|\bwhsec_\w{10,}"
-    r"|\bxox[a-z]-[\w-]{8,}|\bxapp-[\w-]{8,}"  # Slack
-    r"|\bhf_[A-Za-z0-9]{10,}|\bwandb_v\d_\w{10,}|\bnpm_[A-Za-z0-9]{10,}|\bpypi-[\w-]{10,}|\bdckr_pat_[\w-]{10,}"
-    r"|\bAIza[\w-]{20,}|\bya29\.[\w-]+|\bGOCSPX-[\w-]{10,}|\bSG\.[\w-]{10,}\.[\w-]{10,}|\bdop_v1_\w{10,}"
-    r"|\beyJ[\w-]{6,}(?:\.[\w-]*){1,4}"  # JSON web tokens
-    r"|\b\d{8,10}:[\w-]{35}\b"  # Telegram
+    rf"|(?<![A-Za-z0-9])(?:{'|'.join(_TOKENS)})"
     r"|(?<=hooks\.slack\.com/)[^\s\"']+|(?<=/api/webhooks/)[^\s\"']+|(?<=webhook\.office\.com/)[^\s\"']+"
 )
 

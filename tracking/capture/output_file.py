@@ -75,7 +75,7 @@ class OutputFile:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)  # not more: a store that was moved away is not made anew
             with self.path.open("ab") as existing:
                 size = existing.tell()
             self._file = self.path.open("r+b", buffering=0)

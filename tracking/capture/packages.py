@@ -20,8 +20,8 @@ _ARCHIVES = (".egg", ".zip", ".whl", ".pyz")
 def installed_packages(places: Sequence[str] | None = None) -> list[str]:
     """What is installed in `places` (default: `sys.path`) as lines of a requirements file, sorted by name.
 
-    ``name==version`` with the name in its normal form; ``name @ URL`` for one installed from a URL or a local file; ``-e
-    folder  # name==version`` for an editable one. Of a name that is there twice, the one that is imported counts.
+    ``name==version`` with the name in its normal form; ``name @ URL`` for one installed from a URL or a local file;
+    ``-e folder  # name==version`` for an editable one. Of a name that is there twice, the one that is imported counts.
 
     >>> any(line.startswith("pytest==") for line in installed_packages())
     True

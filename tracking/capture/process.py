@@ -1,4 +1,4 @@
-"""What a process is: command, folder, Python, host, machine, environment and launcher.
+"""What a process is: command, folder, Python, host, machine and environment.
 
 Nothing here fails a run: what cannot be found out is left out. The environment comes in as an argument.
 """
@@ -21,28 +21,6 @@ GPU_TIMEOUT_S = 0.05
 _VALUE_LIMIT = 4096  # characters of one variable
 _NOISE = re.compile(r"BASH_FUNC_|LS_COLORS\Z|_\Z|PS[1-4]\Z|PROMPT|LESS|TERMCAP\Z|__")
 
-# Which launcher a process has, told by the variable that only it sets, and the variables that say where in it.
-_LAUNCHERS: Mapping[str, tuple[str, str]] = {
-    "slurm": ("SLURM_JOB_ID", r"SLURM_(?:JOB_(?:ID|NAME|NODELIST|NUM_NODES|PARTITION|ACCOUNT|QOS|CPUS_PER_NODE)|PROCID|"
-              r"LOCALID|NODEID|NTASKS|NNODES|ARRAY_JOB_ID|ARRAY_TASK_ID|STEP_ID|CLUSTER_NAME|SUBMIT_DIR|GPUS(?:_\w+)?)"),
-    "torchrun": ("TORCHELASTIC_RUN_ID", r"RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_RANK|ROLE_RANK|ROLE_NAME|"
-                 r"MASTER_ADDR|MASTER_PORT|TORCHELASTIC_(?:RUN_ID|RESTART_COUNT|MAX_RESTARTS)"),
-    "mpi": ("OMPI_COMM_WORLD_RANK", r"OMPI_COMM_WORLD_(?:RANK|SIZE|LOCAL_RANK|LOCAL_SIZE|NODE_RANK)"),
-    "kubernetes": ("KUBERNETES_SERVICE_HOST", r"HOSTNAME|NODE_NAME|POD_(?:NAME|NAMESPACE|IP|UID)|JOB_COMPLETION_INDEX"),
-    "ray": ("RAY_JOB_ID", r"RAY_(?:JOB_ID|ADDRESS|NODE_ID)"),
-    "sagemaker": ("SM_CURRENT_HOST", r"SM_(?:CURRENT_HOST|HOSTS|NUM_GPUS|NUM_CPUS|CURRENT_INSTANCE_TYPE)|TRAINING_JOB_NAME"),
-    "colab": ("COLAB_RELEASE_TAG", r"COLAB_RELEASE_TAG|COLAB_GPU"),
-    "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", r"KAGGLE_KERNEL_RUN_TYPE"),
-    "github": ("GITHUB_ACTIONS", r"GITHUB_(?:REPOSITORY|SHA|REF|REF_NAME|HEAD_REF|RUN_ID|RUN_NUMBER|RUN_ATTEMPT|WORKFLOW|"
-               r"JOB|ACTOR|EVENT_NAME|SERVER_URL)"),
-    "gitlab": ("GITLAB_CI", r"CI_(?:PROJECT_PATH|PROJECT_URL|COMMIT_SHA|COMMIT_REF_NAME|PIPELINE_ID|PIPELINE_URL|JOB_ID|"
-               r"JOB_NAME|JOB_URL|PIPELINE_SOURCE)"),
-    "jenkins": ("JENKINS_URL", r"JENKINS_URL|JOB_NAME|BUILD_(?:NUMBER|URL|ID)|NODE_NAME|GIT_COMMIT|GIT_BRANCH"),
-    "buildkite": ("BUILDKITE", r"BUILDKITE_(?:BUILD_ID|BUILD_NUMBER|BUILD_URL|JOB_ID|BRANCH|COMMIT|PIPELINE_SLUG)"),
-    "circleci": ("CIRCLECI", r"CIRCLE_(?:BUILD_NUM|BUILD_URL|JOB|SHA1|BRANCH|PROJECT_REPONAME|WORKFLOW_ID)"),
-    "azure": ("TF_BUILD", r"BUILD_(?:BUILDID|BUILDNUMBER|SOURCEVERSION|SOURCEBRANCH|REPOSITORY_NAME)|SYSTEM_TEAMPROJECT"),
-}  # fmt: skip
-
 
 def capture_process(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     """Command line (with secrets masked), working folder, git state, Python and host of a process."""
@@ -55,7 +33,7 @@ def process_facts(
     """What is known within microseconds: command (with secrets masked), folder, Python, executable, host, platform.
 
     Secrets of `environ` that stand in the command line under other names are masked too. `host` False leaves out
-    host, platform and executable.
+    what tells about the host.
     """
     facts: dict[str, Any] = {
         "command": masked(arguments, secret_values(environ or {})),
@@ -67,7 +45,7 @@ def process_facts(
             "executable": sys.executable,
             "platform": _platform(),
             "host": socket.gethostname(),
-            "process": os.getpid(),
+            "pid": os.getpid(),
         }
     return facts
 
@@ -109,24 +87,6 @@ def capture_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def launcher_facts(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What started the process (scheduler, `torchrun`, Kubernetes, CI) and its place in it, by launcher.
-
-    >>> launcher_facts({"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "HOME": "/home/ada"})
-    {'slurm': {'SLURM_JOB_ID': '7', 'SLURM_PROCID': '1'}}
-    """
-    found: dict[str, dict[str, str]] = {}
-    shown: dict[str, str] | None = None
-    for launcher, (sign, wanted) in _LAUNCHERS.items():
-        if environ.get(sign):
-            pattern = re.compile(wanted)
-            shown = masked_variables(environ) if shown is None else shown
-            found[launcher] = {
-                name: value for name, value in sorted(shown.items()) if pattern.fullmatch(name) and value
-            }
-    return found
-
-
 def _platform() -> str:
     if sys.platform == "win32":
         version = sys.getwindowsversion()
@@ -149,7 +109,7 @@ def _memory_bytes() -> int | None:
 
 def _ask_driver(names: list[str]) -> None:
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-untyped,unused-ignore]
 
         pynvml.nvmlInit()
         for index in range(pynvml.nvmlDeviceGetCount()):

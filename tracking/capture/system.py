@@ -37,9 +37,9 @@ class SystemSampler:
     def sample(self) -> dict[str, float]:
         """The values by name, all that could be had; 1 ms without GPUs.
 
-        ``system/cpu``, ``system/cpu.process``, ``system/memory``, ``system/disk.used_percent`` in percent; ``system/memory
-        .process_mb``, ``system/disk.read_mb``, ``.write_mb``, ``system/network.sent_mb``, ``.recv_mb`` in MiB;
-        ``system/threads.process``; for each GPU ``system/gpu.<i>.utilization``, ``.memory_percent`` in percent,
+        ``system/cpu``, ``system/cpu.process``, ``system/memory``, ``system/disk.used_percent`` in percent;
+        ``system/memory.process_mb``, ``system/disk.read_mb``, ``.write_mb``, ``system/network.sent_mb``, ``.recv_mb``
+        in MiB; ``system/threads.process``; for each GPU ``system/gpu.<i>.utilization``, ``.memory_percent`` in percent,
         ``.memory_mb`` in MiB, ``.temperature`` in °C, ``.power_watts``.
         """
         values: dict[str, float] = {}
@@ -123,7 +123,7 @@ class SystemSampler:
     # GPUs: each value of each card is a source, for cards differ in what they tell
 
     def _find_gpus(self) -> dict[str, float]:
-        import pynvml as nvml
+        import pynvml as nvml  # type: ignore[import-untyped,unused-ignore]
 
         nvml.nvmlInit()
         self._nvml = nvml

@@ -1,4 +1,5 @@
 """A classifier with config, metrics, a confusion matrix and curves, as such scripts are written for the W&B SDK."""
+# pyright: reportMissingImports=false
 
 import argparse
 

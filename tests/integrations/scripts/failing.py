@@ -1,4 +1,5 @@
 """A script that fails in the middle; it takes care to work without tracking, too."""
+# pyright: reportMissingImports=false
 
 try:
     import wandb

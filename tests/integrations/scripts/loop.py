@@ -1,4 +1,5 @@
 """A training loop that names its own step, defines its metrics, logs pictures and a table, and saves its weights."""
+# pyright: reportMissingImports=false
 
 import numpy as np
 import wandb

@@ -1,4 +1,5 @@
 """Data in one run, a model of it in the next: two runs in one process, tied by an artifact."""
+# pyright: reportMissingImports=false
 
 import csv
 import tempfile

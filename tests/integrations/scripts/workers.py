@@ -1,4 +1,5 @@
 """Each worker of a job has a run of its own in one group, started by spawn."""
+# pyright: reportMissingImports=false
 
 import multiprocessing
 import os
