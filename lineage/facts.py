@@ -231,7 +231,7 @@ def _run(project: str, op: Op) -> list[_Row]:
         "state": op.get("state"),
     }
     alerts: list[_Row] = [
-        ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("time"), **_alert(alert)})
+        ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("at_s"), **_alert(alert)})
         for alert in op.get("alerts", ())
     ]
     return [("run_events", row), *alerts]

@@ -44,7 +44,7 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     import datetime
 
-    from .alerts import AlertLevel
+    from .alerts import AlertLevel, AlertRecord
     from .settings import RunEnvironment
 
 Role = Literal["main", "joined", "attached"]
@@ -114,7 +114,7 @@ class Run(RunArtifacts, RunSaving):
         self._finishing = threading.Lock()
         self._changes: dict[str, Any] = {}  # what was set since the start: name, notes, tags, group
         self._preempting = False
-        self._alerts_sent: list[dict[str, Any]] = []
+        self._alerts_sent: list[AlertRecord] = []
         self.ending_well = False
         self._used: dict[tuple[str, str | None], None] = {}
         self._watched: list[Any] = []
@@ -350,7 +350,7 @@ class Run(RunArtifacts, RunSaving):
         self._demand_running("send an alert")
         record = self._capture.alert(self, title, text, level, wait_duration, self._alerts_to)
         if record is not None:
-            self._journal_here().append(line("alert", record, time.time()))
+            self._journal_here().append(line("alert", record.as_json(), time.time()))
             self._alerts_sent.append(record)
 
     def mark_preempting(self) -> None:

@@ -16,6 +16,7 @@ from .run_files import FolderSink
 from .run_settings import Settings
 
 if TYPE_CHECKING:
+    from .alerts import AlertRecord, Alerts
     from .run import Run
     from .settings import RunEnvironment
 
@@ -33,7 +34,7 @@ class RunCapture:
         self._quiet = quiet
         self._argv = list(sys.argv)
         self._console: Console | None = None
-        self._alerts: Any = None
+        self._alerts: Alerts | None = None
         self.facts: dict[str, Any] = {}
         self.quick: dict[str, Any] = {} if quiet else quick_facts(settings, folder, self._argv, self._environ)
 
@@ -80,17 +81,16 @@ class RunCapture:
 
     def alert(
         self, run: Run, title: str, text: str, level: Any, wait_duration: Any, targets: Sequence[str]
-    ) -> dict[str, Any] | None:
+    ) -> AlertRecord | None:
         """Send an alert; its record, None when the same was sent a moment ago. Raises: UsageError."""
         from .alerts import AlertLevel, Alerts
 
         if self._alerts is None:
             self._alerts = Alerts(targets, run_path=run.path, run_name=run.name)
-        sent = self._alerts.send(
+        return self._alerts.send(
             title,
             text,
             level if level is not None else AlertLevel.INFO,
             60 if wait_duration is None else wait_duration,
             time.time(),
         )
-        return None if sent is None else dict(sent.as_json())

@@ -53,7 +53,7 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
     if run._capture.facts:
         op["capture"] = run._capture.facts
     if run._alerts_sent:
-        op["alerts"] = list(run._alerts_sent)
+        op["alerts"] = [record.as_json() for record in run._alerts_sent]
     if run._recorder.definitions:
         op["define"] = [definition.as_json() for definition in run._recorder.definitions.all()]
     journal = run._journal_here()
