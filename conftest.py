@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# Frameworks read these when they are imported, which collecting doctests does.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("KERAS_HOME", str(Path(tempfile.gettempdir()) / "lineart-tests-keras"))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 
 @pytest.fixture(autouse=True)
-def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def _isolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[None]:
     for name in list(os.environ):
-        if name.startswith(("LINEART_", "AWS_", "XDG_")) and not name.startswith("LINEART_TEST_"):
+        if name.startswith(("LINEART_", "WANDB_", "AWS_", "XDG_")) and not name.startswith("LINEART_TEST_"):
             monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
     if isinstance(request.node, pytest.DoctestItem):
         monkeypatch.chdir(tmp_path)
+    yield
+    session = sys.modules.get("lineart.tracking.session")
+    if session is not None and session.current_run() is not None:
+        session.forget()

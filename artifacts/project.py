@@ -60,6 +60,16 @@ class Project:
         """The newest state. Raises: CommError, IntegrityError."""
         return self._open().refresh()
 
+    def demand_understood(self) -> None:
+        """See that this client understands all that the log has. Raises: FormatError when a newer one wrote to it."""
+        self._check(self.state())
+
+    def _check(self, state: ProjectState) -> None:
+        if state.newer is not None:
+            raise FormatError(
+                f"project {self.name} has {state.newer}, written by a newer lineart; upgrade to write here"
+            )
+
     @property
     def position(self) -> Position:
         """The newest transaction folded so far."""
@@ -72,10 +82,7 @@ class Project:
         """
 
         def decide_if_understood(state: ProjectState) -> Sequence[Op]:
-            if state.newer is not None:
-                raise FormatError(
-                    f"project {self.name} has {state.newer}, written by a newer lineart; upgrade to write here"
-                )
+            self._check(state)
             return decide(state)
 
         return self._open().commit(decide_if_understood)

@@ -158,7 +158,7 @@ def exec(
         run.fail(error)
         raise
     reason = None if ended.status == 0 else failure(ended, [] if log is None else log.last_lines())
-    run._finish(ended.status, reason)
+    run.end(ended.status, reason)
     note(f"run {run.path} {run.state}" + (f": {reason.splitlines()[0]}" if reason else ""))
     return ended.status
 

@@ -30,7 +30,8 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
     live version needs are what deleted versions and interrupted work have left.
 
     With --json: artifacts (a list of name, type, versions, logical_bytes, stored_bytes), logical_bytes,
-    stored_bytes (of those artifacts together), store_bytes, unneeded_bytes (both of all projects), packs, cache_bytes.
+    stored_bytes (of those artifacts together), run_files_bytes (what only runs need), store_bytes,
+    unneeded_bytes (both of all projects), packs, cache_bytes.
 
     \b
     art du
@@ -41,7 +42,8 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
     workspace = open_workspace()
     sizes = pack_sizes(workspace.store)
     shown = workspace.project_names() if all_projects else [workspace.project_name]
-    needed: set[str] = set()
+    runs = _packs_of_runs(workspace)
+    needed: set[str] = {pack for packs in runs.values() for pack in packs}
     mine: set[str] = set()
     rows: list[dict[str, Any]] = []
     for project in sorted({*workspace.project_names(), *shown}, key=str):
@@ -54,6 +56,7 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
         "artifacts": rows,
         "logical_bytes": sum(row["logical_bytes"] for row in rows),
         "stored_bytes": sum(sizes.get(pack, 0) for pack in mine),
+        "run_files_bytes": _bytes_of_runs(runs, shown, mine, sizes),
         "store_bytes": sum(sizes.values()),
         "unneeded_bytes": sum(size for pack, size in sizes.items() if pack not in needed),
         "packs": len(sizes),
@@ -87,6 +90,25 @@ def _measure(
     return rows, together
 
 
+def _packs_of_runs(workspace: Workspace) -> dict[str, set[str]]:
+    """The packs that the files of runs need, by project."""
+    found: dict[str, set[str]] = {}
+    catalog = workspace.catalog()
+    query = "SELECT r.project, packs, meta_packs FROM run_files f JOIN runs r USING (run_id)"
+    for project, packs, meta_packs in catalog.rows(query):
+        found.setdefault(project, set()).update(packs, meta_packs)
+    catalog.close()
+    return found
+
+
+def _bytes_of_runs(
+    runs: Mapping[str, set[str]], shown: list[ProjectName], mine: set[str], sizes: Mapping[str, int]
+) -> int:
+    """The size of the packs that runs of these projects need and artifacts do not."""
+    packs = {pack for project in shown for pack in runs.get(str(project), ())}
+    return sum(sizes.get(pack, 0) for pack in packs - mine)
+
+
 def _logical(version: Version) -> int:
     """Bytes of the version's files; those of references lie elsewhere."""
     if not version.state.reference_count:
@@ -115,6 +137,7 @@ def _say_usage(facts: dict[str, Any], home: str, *, exact: bool, all_projects: b
     where = "all projects" if all_projects else home.rstrip("/")
     lines: list[tuple[str, str | Cell]] = [
         (where, f"{words(logical)} logical, {words(stored)} stored{times}"),
+        ("files of runs", words(facts["run_files_bytes"])),
         ("whole store", f"{words(facts['store_bytes'])} in {counted(facts['packs'], 'pack')}"),
     ]
     if facts["unneeded_bytes"]:

@@ -33,6 +33,7 @@ class Findings:
     """What was looked at and what is wrong."""
 
     versions: int = 0
+    runs: int = 0  # that have left files
     objects: int = 0
     read_bytes: int = 0
     transactions: int = 0
@@ -57,12 +58,12 @@ class Findings:
 def verify(name: str | None, everything: bool, root: str | None, as_json: bool) -> int:
     """Read every byte again and compare it with what was recorded.
 
-    Without NAME all live versions of the project are verified; what several versions share is read once. The
-    project's log is read from its start, too: each transaction must follow from the one before. The exit status is 1
-    when anything is damaged or missing; each problem is one line that names the files it concerns.
+    Without NAME all live versions of the project and the files of its runs are verified; what several of them share is
+    read once. The project's log is read from its start, too: each transaction must follow from the one before. The exit
+    status is 1 when anything is damaged or missing; each problem is one line that names the files it concerns.
 
-    With --json: ok, versions, objects, bytes, transactions, packs, problems (a list of kind, type, message, affects: a
-    list of name, path).
+    With --json: ok, versions, runs, objects, bytes, transactions, packs, problems (a list of kind, type, message,
+    affects: a list of name, path).
 
     \b
     art verify classifier:production
@@ -96,8 +97,7 @@ def _verify_store(workspace: Workspace, name: str | None, everything: bool, find
     else:
         projects = workspace.project_names() if everything else [workspace.project_name]
         versions = [version for project in projects for version in live_versions(workspace, project)]
-    for project in projects:
-        _verify_log(workspace, project, findings)
+    left_by_runs = [version for project in projects for version in _verify_log(workspace, project, findings)]
     size_bytes = versions[0].state.size_bytes if len(versions) == 1 else None
     with progress("verifying", lambda: size_bytes) as advance:
 
@@ -105,20 +105,30 @@ def _verify_store(workspace: Workspace, name: str | None, everything: bool, find
             findings.read_bytes += read_bytes
             advance(read_bytes)
 
-        seen = _verify_versions(versions, findings, count)
+        seen = _verify_versions([*versions, *left_by_runs], findings, count)
+        findings.runs = len({version.collection for version in left_by_runs})
+        findings.versions -= len(left_by_runs)
+        versions = [*versions, *left_by_runs]
         if everything:
             _verify_other_packs(workspace.store, versions, seen, findings, count)
 
 
-def _verify_log(workspace: Workspace, project: ProjectName, findings: Findings) -> None:
+def _verify_log(workspace: Workspace, project: ProjectName, findings: Findings) -> list[Version]:
+    """Read the log from its start; what its runs have left, as versions."""
     from ..storage.errors import Error
     from ..storage.log import Position
+    from ..tracking.run_files import files_version
 
+    left: list[Version] = []
     try:
-        for _ in workspace.project(project).log.read_after(Position()):
+        for entry in workspace.project(project).log.read_after(Position()):
             findings.transactions += 1
+            for op in entry.transaction.ops:
+                if op.get("files") and str(op.get("op")).startswith("run."):
+                    left += [files_version(workspace.store, project, str(op["run"]), op["files"])]
     except Error as error:
         findings.add("log", error, [])
+    return left
 
 
 def _verify_versions(versions: list[Version], findings: Findings, advance: Advance) -> set[bytes]:
@@ -225,6 +235,7 @@ def _record(findings: Findings) -> dict[str, Any]:
     return {
         "ok": not findings.problems,
         "versions": findings.versions,
+        "runs": findings.runs,
         "objects": findings.objects,
         "bytes": findings.read_bytes,
         "transactions": findings.transactions,
@@ -243,6 +254,7 @@ def _say_findings(findings: Findings, root: str | None) -> None:
         words = f"{printable(root)} compared"
     else:
         words = f"{counted(findings.versions, 'version')}, {counted(findings.objects, 'object')}"
+        words += f", files of {counted(findings.runs, 'run')}" if findings.runs else ""
         words += f", {size_words(findings.read_bytes)} read"
         if findings.transactions:
             words += f", {counted(findings.transactions, 'transaction')}"

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from ..storage.errors import UsageError
 _LOG = logging.getLogger("lineart.alerts")
 _TIMEOUT_S = 10.0
 _RETRY_AFTER_S = (0.5, 2.0)
+_HOST = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?")
 _QUEUE_LIMIT = 100
 _TITLES_LIMIT = 10_000  # remembered for the rate limit
 
@@ -203,6 +205,8 @@ def shown_target(target: str) -> str:
     if not _is_webhook(target):
         return f"{scheme[:20]}://…"
     host = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2]
+    if not _HOST.fullmatch(host):  # half of a password, perhaps
+        return f"{scheme}://…"
     return f"{scheme}://{host}/…"
 
 
@@ -274,12 +278,29 @@ def _notify(target: str, record: AlertRecord, run: dict[str, str]) -> None:
         ) from None
     kinds = {AlertLevel.INFO: "info", AlertLevel.WARN: "warning", AlertLevel.ERROR: "failure"}
     sender = apprise.Apprise()
-    if not sender.add(target):
-        raise _DeliveryError("apprise does not know this kind of address", passing=False)
     body = f"{record.text}\n{run['run_name']} ({run['run_path']})".lstrip("\n")
     title = f"{record.level.value}: {record.title}"
-    if not sender.notify(body=body, title=title, notify_type=kinds[record.level], body_format="text"):
-        raise _DeliveryError("the service did not take it", passing=True)
+    hush = _OtherThreads(threading.get_ident())
+    logger = logging.getLogger("apprise")
+    logger.addFilter(hush)
+    try:
+        if not sender.add(target):
+            raise _DeliveryError("apprise does not know this kind of address", passing=False)
+        if not sender.notify(body=body, title=title, notify_type=kinds[record.level], body_format="text"):
+            raise _DeliveryError("the service did not take it", passing=True)
+    finally:
+        logger.removeFilter(hush)
+
+
+class _OtherThreads(logging.Filter):
+    """Keeps back what apprise logs of one thread's work: whole addresses."""
+
+    def __init__(self, thread: int) -> None:
+        super().__init__()
+        self._hushed = thread
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._hushed
 
 
 def _is_webhook(target: str) -> bool:

@@ -170,7 +170,7 @@ class Run(RunArtifacts, RunSaving):
 
     def _start_chores(self) -> None:
         _keep_after_fork(self)
-        self._files = FolderSink(self._make_files_folder())
+        self._files = FolderSink(self._files_folder())
         remote = self._workspace.store.backend.local_path("x") is None
         shipper = (
             Shipper(self._workspace.store, self._project.name, self.id, self._writer) if remote else None
@@ -381,9 +381,9 @@ class Run(RunArtifacts, RunSaving):
         code = code_of(error.code) if isinstance(error, SystemExit) else 1
         self._finish(code or 1, "".join(traceback.format_exception(error)))
 
-    def terminate(self, signal_name: str, exit_code: int) -> None:
-        """End the run as failed, by a signal."""
-        self._finish(exit_code, f"terminated by {signal_name}")
+    def end(self, exit_code: int, error: str | None) -> None:
+        """End the run with an exit code and, if it failed, the reason in words."""
+        self._finish(exit_code, error)
 
     def __enter__(self) -> Run:
         return self
@@ -423,7 +423,6 @@ class Run(RunArtifacts, RunSaving):
         self._writer = secrets.token_hex(6)
         folder = self._folder.new(self._writer)
         self._journal_now = journal = self._open_journal(folder, None)
-        (folder / FILES).mkdir(exist_ok=True)
         self._files = FolderSink(folder / FILES)
         return journal
 
@@ -478,14 +477,12 @@ class Run(RunArtifacts, RunSaving):
                 raise moved.fault
             self._journal_now = moved
             old.close()
-            (place / FILES).mkdir(parents=True, exist_ok=True)
             self._files = FolderSink(place / FILES)
 
-    def _make_files_folder(self) -> Path:
+    def _files_folder(self) -> Path:
         folder = self._folder.new(self._writer) / FILES
         if self._given_dir is not None:
             folder = self._given_dir / "lineart" / f"run-{self.id}" / FILES
-        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _media_value(self, value: Any) -> Any:

@@ -35,7 +35,9 @@ class FolderSink:
     """Takes the files of media values into a folder; a `FileSink`. Safe in threads: files are named by content."""
 
     def __init__(self, folder: Path) -> None:
+        """The folder is made when it is missing; later it has to be there. Raises: OSError."""
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
 
     def put_bytes(self, data: bytes, *, folder: str, extension: str, name: str | None = None) -> FileValue:
         """See `FileSink`."""
@@ -131,7 +133,7 @@ class RunFiles:
         """`records` are the `files` of the run's ops, oldest first."""
         self._run = f"{project}/{run}"
         self._folder = folder
-        self._versions = [_version(store, project, run, record) for record in records]
+        self._versions = [files_version(store, project, run, record) for record in records]
         self._temporary: Path | None = None
 
     def paths(self) -> list[str]:
@@ -199,7 +201,8 @@ class RunFiles:
         raise NotFoundError(f"file {path!r} is not in run {self._run}{nearest(path, known)}")
 
 
-def _version(store: Store, project: ProjectName, run: str, record: Mapping[str, Any]) -> Version:
+def files_version(store: Store, project: ProjectName, run: str, record: Mapping[str, Any]) -> Version:
+    """What a process of a run has left, as one reads the files of a version. `record` is the `files` of its op."""
     state = VersionState(
         number=0,
         digest=record["digest"],

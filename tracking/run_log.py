@@ -22,8 +22,8 @@ FORMAT = 1
 
 
 def claim_run(project: Project, run: str, time: str) -> bool:
-    """Take the id `run`; False when somebody has it. Raises: StoreError, CommError."""
-    project.state()  # what comes after is read when the run is looked at
+    """Take the id `run`; False when somebody has it. Raises: FormatError, StoreError, CommError."""
+    project.demand_understood()  # reads the log: what comes after is read when the run is looked at
     position = project.position
     value = {"format": FORMAT, "run": run, "time": time, "seq": position.seq, "head": position.digest}
     try:

@@ -6,10 +6,12 @@ import atexit
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ..storage.errors import Error
+from .attach import split_run_path
 from .config_sources import chosen_keys, config_values
 from .disabled_run import DisabledRun
 from .exits import Exits
@@ -32,6 +34,7 @@ _MODES = {
 _current: AnyRun | None = None
 _exits: Exits | None = None
 _registered_pid: int | None = None
+_attached_pid: int | None = None
 
 
 def default_workspace(*, create: bool = False) -> Workspace:
@@ -61,6 +64,8 @@ def init(
     store: str | None = None,
 ) -> Run:
     """Start a run and make it the current one; one that was still running is finished first.
+
+    Under `art exec` the first call of a process goes on with the run of its command, unless it names another project.
 
     The store is `store`, or what `LINEART_STORE`, `lineart.toml` and the user's settings say, else ``~/.lineart``;
     a local folder is made when it does not exist. `config` is a dictionary, a namespace, a dataclass or the path of a
@@ -96,15 +101,35 @@ def init(
     if chosen_mode == "disabled":
         _current = _disabled(wish, project, entity)
         return _current  # type: ignore[return-value]  # it takes the same calls
+    around = environment.attach if id is None else None
+    if around is not None and not _goes_on_with(around, project, entity):
+        around, wish = (
+            None,
+            replace(wish, id=None, resume=None),
+        )  # what the environment says is meant for that run
     found = find_settings(store=store, project=project, entity=entity)
     given = {} if save_code is None else {"save_code": save_code}
     chosen = Settings.of(settings, {**found.run, **environment.settings, **given})
-    if environment.attach is not None and id is None:
-        made = attach_by_environment(environment.attach, found, wish, chosen, environment)
+    if around is not None:
+        made = attach_by_environment(around, found, wish, chosen, environment)
     else:
         made = start_run(found, wish, chosen, environment)
     adopt(made)
     return made
+
+
+def _goes_on_with(around: str, project: str | None, entity: str | None) -> bool:
+    """Whether `init` means the run that `art exec` has started: the first call of a process, in the same project."""
+    global _attached_pid  # noqa: PLW0603 - of the process, as the current run is
+    home, _ = split_run_path(around)
+    if (
+        _attached_pid == os.getpid()
+        or project not in (None, home.project, str(home))
+        or entity not in (None, home.entity)
+    ):
+        return False
+    _attached_pid = os.getpid()
+    return True
 
 
 def adopt(run: Run) -> None:
@@ -131,6 +156,16 @@ def _before_thread_pools_end(work: Callable[[], None]) -> None:
 
     register = getattr(threading, "_register_atexit", atexit.register)
     register(work)
+
+
+def forget() -> None:
+    """End every run of this process and be as before the first `init`: for tests."""
+    global _current, _attached_pid
+    from .run import open_runs
+
+    for run in open_runs():
+        run.finish()
+    _current, _attached_pid = None, None
 
 
 def _release(run: Run) -> None:
@@ -219,6 +254,6 @@ def _finish_at_exit() -> None:
         if error is not None:
             run.fail(error)
         elif exits.signal is not None:
-            run.terminate(exits.signal, code)
+            run.end(code, f"terminated by {exits.signal}")
         else:
             run.finish(code)

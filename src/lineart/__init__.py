@@ -182,7 +182,9 @@ def __getattr__(name: str) -> Any:
         from .tracking.session import current_run
 
         current = current_run()  # another one after the next init: never kept
-        return current if name == "run" or current is None else getattr(current, name)
+        if name == "run":  # as the W&B SDK has it: what asks `if run is None` then starts one
+            return current if current is not None and current.state == "running" else None
+        return None if current is None else getattr(current, name)
     elif name == "__version__":
         from importlib.metadata import version
 

@@ -34,7 +34,7 @@ def damage(name: str, path: str) -> None:
 
 def test_whole_store_is_verified(art, digits: Path) -> None:
     assert art("verify", "images:v0").out.startswith("ok: 1 version, 5 objects")
-    assert art("verify").out.startswith("ok: 5 versions, 10 objects, 3.0 MB read, ")
+    assert art("verify").out.startswith("ok: 5 versions, 13 objects, files of 5 runs, 3.0 MB read, ")
     found = art("verify", "--all", "--json").json
     assert found["ok"] is True
     assert found["versions"] == 6
@@ -99,7 +99,8 @@ def test_verify_mistakes(art, digits: Path) -> None:
 def test_usage_adds_up(art, digits: Path) -> None:
     found = art("du", "-A", "--json").json
     packs = sum(path.stat().st_size for path in digits.rglob("*.pack"))
-    assert found["store_bytes"] == found["stored_bytes"] == packs
+    assert found["store_bytes"] == found["stored_bytes"] + found["run_files_bytes"] == packs
+    assert found["run_files_bytes"] > 0
     assert found["unneeded_bytes"] == 0
     by_name = {row["name"]: row for row in found["artifacts"]}
     assert by_name["default/digits/classifier"]["logical_bytes"] == 3_010_000

@@ -183,8 +183,8 @@ from wandb.errors import CommError
 assert wandb.__version__ == version
 with wandb.init(project="shim") as run:
     wandb.log({"x": 1})
-assert isinstance(run, wandb.sdk.wandb_run.Run)
-print(type(run).__module__, wandb.run is run)
+    assert isinstance(run, wandb.sdk.wandb_run.Run)
+    print(type(run).__module__, wandb.run is run)
 """
     done = script(code)
     assert done.stderr == ""

@@ -168,7 +168,7 @@ def test_run_in_another_process_is_attached_by_its_pickle() -> None:
 def test_environment_attaches_a_process_to_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with lineart.init(project="team/many", id="outer") as run:
         code = (
-            "import lineart\nwith lineart.init(project='elsewhere', config={'inner': 1}, tags=['t']) as run:\n"
+            "import lineart\nwith lineart.init(project='many', config={'inner': 1}, tags=['t']) as run:\n"
             "    assert run.path == 'team/many/outer'\n    run.log({'acc': 0.5})\n"
         )
         subprocess.run(

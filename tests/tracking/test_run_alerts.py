@@ -17,7 +17,7 @@ from run_reading import parts
 class _Hook(http.server.BaseHTTPRequestHandler):
     taken: list[dict[str, Any]] = []  # noqa: RUF012 - shared on purpose
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         self.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(204)
         self.end_headers()

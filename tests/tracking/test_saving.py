@@ -22,6 +22,10 @@ from lineart.tracking.run_files import FolderSink
 from lineart.tracking.saved_files import SavedFiles
 
 
+# Nothing else writes into the run's folder.
+QUIET = {"console": "off"} | dict.fromkeys(["system", "git", "packages", "environment", "save_code"], False)
+
+
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder."""
@@ -33,7 +37,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run() -> lineart.Run:
-    return lineart.init(project="p", id="r", settings={"console": "off", "system": False})
+    return lineart.init(project="p", id="r", settings=QUIET)
 
 
 def kept(run: lineart.Run) -> dict[str, str]:

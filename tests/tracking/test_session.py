@@ -110,7 +110,7 @@ def test_init_that_fails_leaves_no_half_a_run() -> None:
     first = lineart.init(project="team/digits")
     with pytest.raises(lineart.Error):
         lineart.init(project="a b c")
-    assert lineart.run is first
+    assert session.current_run() is first
     first.finish()
 
 

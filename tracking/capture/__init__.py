@@ -1,6 +1,6 @@
 """What a run records by itself: process, code, packages, console, machine. None of it may slow or break the run.
 
-May import: storage, `run_settings`. Start with `gather` (everything at the start of a run); `console` copies what is
+May import: storage, `run_settings`. Start with `gathering` (everything at the start of a run); `console` copies what is
 printed, `system` measures the machine; `masking` decides what is a secret.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .code import executed_cells, is_notebook, main_code
 from .console import Console
-from .gather import Captured, gather, quick_facts
+from .gathering import Captured, gather, quick_facts
 from .git import dirty_diff, git_state
 from .launchers import launcher_facts
 from .masking import mask_text, masked, masked_variables

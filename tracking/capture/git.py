@@ -22,7 +22,7 @@ UNTRACKED_LIMIT = 100
 PATCH_LIMIT_BYTES = 10_000_000
 _GIT_TIMEOUT_S = 5.0
 _ANSWER_LIMIT_BYTES = 50_000_000
-_STATUS = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal")
+_STATUS = ("status", "--porcelain=v2", "--branch", "-z")
 # Each option takes back a setting of the user's that makes patches `git apply` does not read.
 _DIFF = (
     "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--submodule=short",
@@ -38,18 +38,19 @@ def git_state(folder: Path, *, timeout_s: float | None = None) -> Mapping[str, A
     looking for them took too long.
     """
     limit_s = _GIT_TIMEOUT_S if timeout_s is None else timeout_s
-    asked = [_start(folder, *_STATUS), _start(folder, "remote", "-v")]
+    asked = [_start(folder, *_STATUS, "--untracked-files=normal"), _start(folder, "remote", "-v")]
     try:
         status, remotes = (None if process is None else _answer(process, limit_s) for process in asked)
     except UsageError:  # 50 MB of names: then without them
         status = remotes = None
-    if status is None and asked[0] is not None and asked[0].returncode != 128:  # 128: git itself says no
-        status = _ask(
-            folder, *_STATUS, "--untracked-files=no", timeout_s=limit_s
-        )  # what hangs is mostly the search
+    searched = status is not None
+    if not searched and asked[0] is not None and asked[0].returncode != 128:  # 128: git itself says no
+        status = _ask(folder, *_STATUS, "--untracked-files=no", timeout_s=limit_s)  # mostly the search hangs
     facts = None if status is None else _read_status(status)
     if facts is None:
         return None
+    if not searched:
+        del facts["untracked"], facts["untracked_count"]
     facts["remote"] = None if remotes is None else _remote(remotes.decode(errors="replace"))
     root = _root(folder)
     facts["root"] = None if root is None else str(root)

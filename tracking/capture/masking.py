@@ -42,10 +42,14 @@ _NAME = r"[\w.-]+"
 _ASSIGNED = re.compile(rf"(?s)([-+~]*)({_NAME})=(.*)")
 _FLAG = re.compile(rf"--?({_NAME})\Z")
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&;"']+)"""
-_INNER_ASSIGNED = re.compile(rf"(?<![\w.-])({_NAME})=({_VALUE})")
-_INNER_FLAG = re.compile(rf"(?<!\S)(--?)({_NAME})([ \t]+)({_VALUE})")
-_INNER_MEMBER = re.compile(
-    rf"""(["'])({_NAME})\1(\s*:\s*)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s,}}\]"']+)"""
+_VALUES = re.compile(_VALUE)
+_INNER = (  # a name with what leads to its value, and what the value is, in that order: flags, assignments, JSON
+    (re.compile(rf"(?<!\S)--?({_NAME})[ \t]+"), _VALUES),
+    (re.compile(rf"(?<![\w.-])({_NAME})="), _VALUES),
+    (
+        re.compile(rf"""["']({_NAME})["']\s*:\s*"""),
+        re.compile(r"""(?s:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?)|[^\s,}\]"']+"""),
+    ),
 )
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*:\s*)[^\r\n\"']+|\b(bearer\s+)[\w.~+/=-]{8,}")
 
@@ -110,12 +114,8 @@ def mask_text(text: str, known: Iterable[str] = ()) -> str:
         text = _USER_OF_URL.sub(f"{HIDDEN}@", text)
     text = _SHAPES.sub(HIDDEN, text)
     text = _HEADER.sub(lambda m: f"{m[1] or m[2]}{HIDDEN}", text)
-    if "=" in text:
-        text = _INNER_ASSIGNED.sub(lambda m: f"{m[1]}={HIDDEN}" if _hides(m[1], m[2]) else m[0], text)
-    if "-" in text:
-        text = _INNER_FLAG.sub(lambda m: f"{m[1]}{m[2]}{m[3]}{HIDDEN}" if _hides(m[2], m[4]) else m[0], text)
-    if ":" in text:
-        text = _INNER_MEMBER.sub(_masked_member, text)
+    for leading, value in _INNER:
+        text = _without_values(text, leading, value)
     return text
 
 
@@ -159,9 +159,16 @@ def _hides(name: str, value: str) -> bool:
     return bool(value) and value != HIDDEN and names_secret(name)
 
 
-def _masked_member(match: re.Match[str]) -> str:
-    quote, name, colon, value = match.groups()
-    if not names_secret(name):
-        return match[0]
-    end = value[0] if value[0] in "\"'" else '"'
-    return f"{quote}{name}{quote}{colon}{end}{HIDDEN}{end}"
+def _without_values(text: str, leading: re.Pattern[str], value: re.Pattern[str]) -> str:
+    """`text` without the values that follow a name of a secret."""
+    parts, end = [], 0
+    for match in leading.finditer(text):
+        if match.start() < end or not names_secret(match[1]):
+            continue
+        found = value.match(text, match.end())
+        if found is None or found[0] == HIDDEN:
+            continue
+        quote = found[0][0] if found[0][0] in "\"'" and match[0][-1] != "=" else ""
+        parts += [text[end : match.end()], quote, HIDDEN, quote]
+        end = found.end()
+    return "".join([*parts, text[end:]])

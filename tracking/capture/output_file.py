@@ -53,7 +53,7 @@ class OutputFile:
             self._unsaved.clear()
 
     def _save(self, pending: str) -> None:
-        if self._file is None and not self._unsaved and not pending:
+        if self._file is None and not (self._unsaved or pending or self._lost_bytes):
             return  # no file for a program that says nothing
         try:
             file = self._opened()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 WINDOW_LINES = 100
 ROW_LIMIT = 32_768  # characters: what is longer goes on in a row of its own, without a line break
+_CELL_LIMIT = 16  # characters: a letter with its accents
 _TAIL_LIMIT = 4096  # characters of an escape sequence that does not end
 
 _TOKEN = re.compile(
@@ -62,10 +63,10 @@ class _Row:
         cells += [" "] * (column - width)
         for character in text:
             columns = _columns(character)
-            if columns == 0:
-                if column > 0 and len(cells[column - 1]) < 16:
-                    cells[column - 1] += character
+            if columns == 0 and column > 0 and len(cells[column - 1]) < _CELL_LIMIT:
+                cells[column - 1] += character
                 continue
+            columns = max(columns, 1)  # an accent on nothing stands alone
             cells[column : column + columns] = [character, ""][:columns]
             column += columns
         return column

@@ -77,8 +77,11 @@ def load_media(value: Mapping[str, Any], source: FileSource) -> Media:
         import importlib
         import importlib.util
 
+        from . import _HOMES
         from . import __name__ as here
 
+        for name in set(_HOMES.values()):
+            importlib.import_module(f".{name}", here)  # a kind is known when its module is loaded
         plots = here.rpartition(".")[0] + ".plot"
         if importlib.util.find_spec(plots) is not None:
             importlib.import_module(plots)  # charts are media, and make themselves known
