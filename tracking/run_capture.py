@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .capture import Console, SystemSampler, gather, quick_facts
+from .capture import Console, SystemSampler, gather, is_notebook, main_code, quick_facts
 from .run_files import FolderSink
 from .run_settings import Settings
 
@@ -35,6 +35,7 @@ class RunCapture:
         self._argv = list(sys.argv)
         self._console: Console | None = None
         self._alerts: Alerts | None = None
+        self._sink: FolderSink | None = None
         self.facts: dict[str, Any] = {}
         self.quick: dict[str, Any] = {} if quiet else quick_facts(settings, folder, self._argv, self._environ)
 
@@ -42,6 +43,7 @@ class RunCapture:
         """Find out what takes longer, and put its files into the run's. Called in the background."""
         if self._quiet:
             return
+        self._sink = sink
         found = gather(self._settings, self._folder, self._argv, self._environ)
         for path, data in found.files.items():
             sink.put_at(data, path)
@@ -67,7 +69,12 @@ class RunCapture:
             self._console.start()
 
     def end(self) -> None:
-        """Stop the console."""
+        """Stop the console and the alerts; of a notebook the cells that were executed meanwhile are kept, too."""
+        if self._sink is not None and self._settings.save_code and is_notebook():
+            session = self._environ.get("JPY_SESSION_NAME")
+            for name, content in main_code(sys.modules.get("__main__"), sys.orig_argv, notebook=session):
+                if isinstance(content, bytes):
+                    self._sink.put_at(content, f"code/{name}")
         if self._console is not None:
             self._console.stop()
             self._console = None

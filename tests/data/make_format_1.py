@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lineart
 import lineart.artifacts.project
-import lineart.tracking.run
+import lineart.tracking.run_capture
 
 
 def large() -> bytes:
@@ -19,7 +19,7 @@ def large() -> bytes:
 def main(target: str) -> None:
     """Make the store; who and where made it is left out."""
     lineart.artifacts.project.this_actor = lambda: {"user": "ada", "host": "laptop"}
-    lineart.tracking.run.capture_process = lambda arguments, folder: {
+    lineart.tracking.run_capture.quick_facts = lambda *_: {
         "command": ["train.py"],
         "python": "3.11.7",
     }

@@ -21,7 +21,6 @@ from lineart.storage.errors import (
 from lineart.tracking.run_files import FolderSink
 from lineart.tracking.saved_files import SavedFiles
 
-
 # Nothing else writes into the run's folder.
 QUIET = {"console": "off"} | dict.fromkeys(["system", "git", "packages", "environment", "save_code"], False)
 

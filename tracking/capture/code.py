@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -62,7 +61,7 @@ def executed_cells(shell: Any) -> bytes:
         "cells": cells,
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python", "version": platform.python_version()},
+            "language_info": {"name": "python", "version": ".".join(map(str, sys.version_info[:3]))},
         },
         "nbformat": 4,
         "nbformat_minor": 5,
