@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -33,7 +34,12 @@ _CHECKPOINT_LIMIT_BYTES = 4 << 30
 
 def utc_now() -> str:
     """The time of now as the log writes it: RFC 3339, UTC, microseconds."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return log_time(time.time())
+
+
+def log_time(seconds: float) -> str:
+    """A time in seconds since the epoch as the log writes it."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def this_actor() -> dict[str, str]:

@@ -13,7 +13,7 @@ from ..storage.errors import NotFoundError, UsageError
 from .api_files import RunFile
 from .run_query import RunReader
 from .run_records import RUNNING, RunRecord, document, parse_time
-from .values import plain, shown
+from .values import DELETED, plain, shown
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -323,7 +323,7 @@ class ApiRun:
     def update(self) -> None:
         """Write what was changed here: name, notes, tags, group, and the keys of config and summary.
 
-        Raises: UsageError for a value that has no JSON form, or a key that was taken out; StoreError, CommError.
+        Raises: UsageError for a value that has no JSON form; StoreError, CommError.
         """
         record, changes = self._record, dict[str, Any]()
         tags = [check_name(tag, "tag") for tag in _listed(self.tags)]
@@ -346,14 +346,9 @@ class ApiRun:
     save = update
 
     def _changed(self, what: str, values: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-        gone = sorted(set(old) - set(values))
-        if gone:
-            raise UsageError(
-                f"run {self.qualified_name}: {what} key {gone[0]!r} was taken out; what was recorded stays,"
-                " set it to None instead"
-            )
         found = {key: plain(value, f"{what} {key!r}") for key, value in values.items()}
-        return {key: value for key, value in found.items() if key not in old or not _same(old[key], value)}
+        changed = {k: value for k, value in found.items() if k not in old or not _same(old[k], value)}
+        return {**changed, **{key: DELETED for key in old if key not in values}}
 
     def delete(self, delete_artifacts: bool = False) -> None:
         """Take the run out of every list, for good; its artifacts and their lineage stay.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts.names import ProjectName
+from ..artifacts.project import log_time
 from ..artifacts.state import ProjectState
 from ..storage.errors import Error
 from ..storage.transaction import Op
@@ -109,6 +110,8 @@ def _endings(run: str, said: Sequence[Replay], files: Mapping[str, Any] | None) 
         if finish is None:
             state = "preempted" if part.changes.get("preempting") else "crashed"
             finish = {"op": "run.finish", "state": state, "exit_code": CRASHED, "error": None}
+            if part.last_s:
+                finish = {**finish, "ended_at": log_time(part.last_s)}
         whole = merged([part, *attached])
         op = {
             **finish,

@@ -16,6 +16,7 @@ from ..artifacts.names import ProjectName
 from ..storage.log import Position
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, Transaction
+from .values import merge_values
 
 RUNNING = "running"
 
@@ -81,7 +82,8 @@ class _Events:
     def add(self, op: Op, transaction: Transaction, order: int) -> None:
         """Take in one op; `order` grows from op to op."""
         event = op["op"]
-        self.first, self.last = min(self.first, transaction.time), max(self.last, transaction.time)
+        time = op.get("ended_at") or transaction.time
+        self.first, self.last = min(self.first, time), max(self.last, time)
         for key in ("name", "job_type", "group", "tags", "notes", "capture", "exit_code", "error"):
             if op.get(key) is not None:
                 self.values[key] = op[key]
@@ -89,16 +91,16 @@ class _Events:
             if who is not None:
                 self.values[key] = who
         if op.get("config"):
-            self.config.update(op["config"])
+            merge_values(self.config, op["config"])
         if op.get("summary"):
-            self.summary.update(op["summary"])
+            merge_values(self.summary, op["summary"])
         if op.get("files"):
             self.files.append(op["files"])
         writer = op.get("writer") or ""
         if event in ("run.start", "run.join"):
             self.joined[writer] = order
         elif event == "run.finish":
-            self.finished = max(self.finished or "", transaction.time)
+            self.finished = max(self.finished or "", op.get("ended_at") or transaction.time)
             before = self.ended.get(writer, (0, None))[1]
             self.ended[writer] = (order, op.get("state") or before)
         elif event == "run.delete":
