@@ -229,7 +229,9 @@ def _run(project: str, op: Op) -> list[_Row]:
         **{key: op.get(key) for key in ("writer", "name", "job_type", "notes", "exit_code", "error")},
         **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
         "state": op.get("state"),
-        **({"time": op["ended_at"]} if op.get("ended_at") else {}),  # of one that crashed: when it was last heard of
+        **(
+            {"time": op["ended_at"]} if op.get("ended_at") else {}
+        ),  # of one that crashed: when it was last heard of
     }
     alerts: list[_Row] = [
         ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("at_s"), **_alert(alert)})

@@ -61,7 +61,9 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
     record, step = None, 0
     if resume == "must" or not claim_run(project, run, utc_now()):
         record = read_run(project, run)
-        _check(workspace, run, record is not None and not record.deleted, resume, given=wish.id is not None)
+        if record is not None and record.deleted:
+            raise UsageError(f"init: run {project.name}/{run} was deleted; choose another id")
+        _check(workspace, run, record is not None, resume, given=wish.id is not None)
         recover_run(workspace, project.name, run)
         record, step = read_run(project, run), next_step(workspace, run)
     made = Run(

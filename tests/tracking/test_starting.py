@@ -47,6 +47,15 @@ def test_run_that_exists_is_not_written_over(resume: Any) -> None:
     assert values(run, "acc") == [1]
 
 
+@pytest.mark.parametrize("resume", ["allow", "must", None])
+def test_id_of_a_deleted_run_is_not_given_again(resume: Any) -> None:
+    with lineart.init(project="p", id="r") as run:
+        run.log({"a": 1})
+    lineart.Api().run(run.path).delete()
+    with pytest.raises(UsageError, match="run default/p/r was deleted; choose another id"):
+        lineart.init(project="p", id="r", resume=resume)
+
+
 @pytest.mark.parametrize("resume", ["allow", "never", "auto"])
 def test_run_that_is_new_starts(resume: Any) -> None:
     with lineart.init(project="p", id="r", resume=resume) as run:
