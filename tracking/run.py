@@ -114,6 +114,7 @@ class Run(RunArtifacts, RunSaving):
         self._finishing = threading.Lock()
         self._changes: dict[str, Any] = {}  # what was set since the start: name, notes, tags, group
         self._preempting = False
+        self._closed = False  # for all threads, before the history is stored
         self._alerts_sent: list[AlertRecord] = []
         self.ending_well = False
         self._used: dict[tuple[str, str | None], None] = {}
@@ -350,8 +351,9 @@ class Run(RunArtifacts, RunSaving):
         self._demand_running("send an alert")
         record = self._capture.alert(self, title, text, level, wait_duration, self._alerts_to)
         if record is not None:
-            self._journal_here().append(line("alert", record.as_json(), time.time()))
-            self._alerts_sent.append(record)
+            with self._recorder.lock:
+                self._journal_here().append(line("alert", record.as_json(), time.time()))
+                self._alerts_sent.append(record)
 
     def mark_preempting(self) -> None:
         """Say that the process is about to be taken away: if it fails now, the run is shown as preempted."""
@@ -412,6 +414,10 @@ class Run(RunArtifacts, RunSaving):
     def _journal_here(self) -> Journal:
         """The journal of this process: after a fork a new one."""
         journal = self._journal_now
+        if self._closed:
+            raise UsageError(
+                f"run {self.path} is ending; it cannot log any more; start one with lineart.init()"
+            )
         if journal is None or not journal.is_open:
             journal = self._reopen()
         return journal
@@ -466,10 +472,10 @@ class Run(RunArtifacts, RunSaving):
             " and comes into the store with the next run after it is back",
         )
 
-    def _rescue_into(self, place: Path) -> None:
+    def _rescue_into(self, place: Path) -> Journal:
         """Raises: OSError."""
         with self._recorder.lock:
-            old = self._journal_here()
+            old = self._journal_now or self._journal_here()
             moved = Journal(place / JOURNAL, self._journal_fault)
             moved.append(old.content())
             if moved.fault is not None:
@@ -478,6 +484,7 @@ class Run(RunArtifacts, RunSaving):
             self._journal_now = moved
             old.close()
             self._files = FolderSink(place / FILES)
+            return moved
 
     def _files_folder(self) -> Path:
         folder = self._folder.new(self._writer) / FILES
@@ -501,7 +508,8 @@ class Run(RunArtifacts, RunSaving):
 
     def _note_config(self, values: Mapping[str, Any]) -> None:
         if self.state == "running" and getattr(self, "_journal_now", None) is not None:
-            self._journal_here().append(line("config", values, time.time()))
+            with self._recorder.lock:
+                self._journal_here().append(line("config", values, time.time()))
 
     def _note_summary(self, values: Mapping[str, Any]) -> None:
         if self.state == "running":
@@ -509,8 +517,9 @@ class Run(RunArtifacts, RunSaving):
 
     def _set(self, key: str, value: Any) -> None:
         self._demand_running(f"change its {key}")
-        self._journal_here().append(line("set", {key: value}, time.time()))
-        self._changes[key] = value
+        with self._recorder.lock:
+            self._journal_here().append(line("set", {key: value}, time.time()))
+            self._changes[key] = value
 
     def _commit(self, op: Mapping[str, Any]) -> None:
         self._workspace.store.demand_presence()

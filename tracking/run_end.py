@@ -21,6 +21,7 @@ from .run_files import publish_files
 from .values import changes
 
 if TYPE_CHECKING:
+    from .metrics.journal import Journal
     from .run import Run
 
 _log = logging.getLogger("lineart")
@@ -48,31 +49,39 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
         "state": state,
         "exit_code": exit_code,
         "error": error,
-        **_changed(run),
     }
-    if run._capture.facts:
-        op["capture"] = run._capture.facts
-    if run._alerts_sent:
-        op["alerts"] = [record.as_json() for record in run._alerts_sent]
-    if run._recorder.definitions:
-        op["define"] = [definition.as_json() for definition in run._recorder.definitions.all()]
-    journal = run._journal_here()
-    if not journal.is_in_place():
+    if not run._journal_here().is_in_place():
         run._rescue()
+    with run._recorder.lock:
+        # From here on no thread may log: what came after the history was stored would go with the journal.
+        op |= _last_words(run)
         journal = run._journal_here()
-    journal.append(line("op", op, time.time()))
+        journal.append(line("op", op, time.time()))
+        run._closed = True
     try:
-        _bring_home(run, op)
-    except (Error, OSError) as problem:
-        _kept(run, problem)
+        _bring_home(run, op, journal)
+    except Exception as problem:  # whatever went wrong, all of it lies in the journal: that is told
+        _kept(run, journal, problem)
     finally:
         run.state, run.exit_code = state, exit_code
         journal.close()
 
 
-def _bring_home(run: Run, op: dict[str, Any]) -> None:
+def _last_words(run: Run) -> dict[str, Any]:
+    """What the last op says beside how it ended."""
+    said: dict[str, Any] = _changed(run)
+    if run._capture.facts:
+        said["capture"] = run._capture.facts
+    if run._alerts_sent:
+        said["alerts"] = [record.as_json() for record in run._alerts_sent]
+    if run._recorder.definitions:
+        said["define"] = [definition.as_json() for definition in run._recorder.definitions.all()]
+    return said
+
+
+def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     store, project, folder = run._workspace.store, run._project.name, run._folder
-    if not run._journal_here().retry():
+    if not journal.retry():
         raise StoreError("the disk takes nothing")
     store.demand_presence()
     attached = _attached(run)
@@ -125,14 +134,13 @@ def _leave(run: Run) -> None:
     run.state, run.exit_code = "finished", 0
 
 
-def _kept(run: Run, problem: Exception) -> None:
+def _kept(run: Run, journal: Journal, problem: Exception) -> None:
     """The store did not take it: say where it is, once. Raises: StoreError when it is nowhere."""
-    journal = run._journal_here()
     held = journal.held
     if held:
         place = run._folder.refuge / run._writer
         try:
-            run._rescue_into(place)
+            journal = run._rescue_into(place)
         except OSError as error:
             count = held.count(b"\n")
             raise StoreError(
@@ -146,7 +154,7 @@ def _kept(run: Run, problem: Exception) -> None:
         " with the next run on this machine",
         run.path,
         problem,
-        run._journal_here().path.parent,
+        journal.path.parent,
     )
 
 
