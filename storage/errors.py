@@ -43,6 +43,8 @@ __all__ = [
 class Error(Exception):
     """Base class of everything that Lineart raises."""
 
+    source: str | None = None  # the local file that could not be read as it was, if that is what it is about
+
 
 class UsageError(Error):
     """The call is wrong; the same call will fail again."""

@@ -16,19 +16,25 @@ _TICK_NS = 10_000_000
 
 def source_error(path: str, error: OSError) -> Error:
     """What to raise for an `OSError` on a local file that is to be logged."""
+    made: Error
     if isinstance(error, FileNotFoundError):
-        return NotFoundError(
+        made = NotFoundError(
             f"file {path!r} is not there; it must stay in place until the artifact is logged"
         )
-    reason = error.strerror or str(error)
-    return UsageError(f"file {path!r}: {reason}; make it readable or leave it out; nothing was logged")
+    else:
+        reason = error.strerror or str(error)
+        made = UsageError(f"file {path!r}: {reason}; make it readable or leave it out; nothing was logged")
+    made.source = path
+    return made
 
 
 def changed_error(path: str) -> SourceChangedError:
     """What to raise for a file that did not hold still."""
-    return SourceChangedError(
+    made = SourceChangedError(
         f"file {path!r} changed while it was read, {ATTEMPTS} times in a row; stop what writes it and log again"
     )
+    made.source = path
+    return made
 
 
 def open_source(path: str) -> tuple[int, Fingerprint]:
@@ -76,9 +82,10 @@ def read_small(path: str, limit: int) -> tuple[bytes, Fingerprint]:
         descriptor, before = open_settled(path)
         try:
             if before.size_bytes > limit:
-                raise SourceChangedError(
-                    f"file {path!r} has grown to {before.size_bytes} bytes since logging began; log again"
-                )
+                grown = f"file {path!r} has grown to {before.size_bytes} bytes since logging began; log again"
+                made = SourceChangedError(grown)
+                made.source = path
+                raise made
             data = os.read(descriptor, before.size_bytes + 1)
             after = Fingerprint.of(os.fstat(descriptor))
         except OSError as error:

@@ -6,6 +6,7 @@ While a run is current, `sys.exit` notes its argument, and SIGTERM and SIGHUP (w
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import threading
@@ -30,7 +31,8 @@ class Exits:
         original = sys.exit
 
         def noting_exit(status: Any = None, /) -> None:
-            self.code = status
+            if threading.current_thread() is threading.main_thread():  # elsewhere it ends a thread
+                self.code = status
             original(status)
 
         noting_exit.__doc__ = original.__doc__
@@ -69,7 +71,20 @@ class Exits:
 
 
 def exit_code(status: Any) -> int:
-    """What the system is told for an argument of `sys.exit`: a number, 0 for None, 1 for anything else."""
+    """What the system is told for an argument of `sys.exit`: a number of 32 bits, 0 for None, 1 for else."""
     if status is None:
         return 0
-    return status if isinstance(status, int) else 1
+    return max(-(1 << 31), min(int(status), (1 << 31) - 1)) if isinstance(status, int) else 1
+
+
+def before_thread_pools_end(work: Callable[[], object]) -> None:
+    """Run `work` when the interpreter exits, while there may still be threads.
+
+    Functions of `atexit` come after `concurrent.futures` has refused all further work, which storing files needs. The
+    hook that it uses itself is not public, but has been the same since Python 3.9.
+    """
+    import concurrent.futures.thread  # noqa: F401 - its hook has to be there first: they run in reverse order
+    import threading
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(work)

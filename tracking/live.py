@@ -14,6 +14,7 @@ from .metrics.journal import is_locked
 from .metrics.pieces import collect, run_prefix
 from .replay import Replay, merged, replay
 from .run_folder import JOURNAL, RunFolder
+from .run_log import read_run
 from .workspace import Workspace
 
 HEARTBEAT_S = 30.0
@@ -44,7 +45,13 @@ def live_state(workspace: Workspace, project: ProjectName, run: str) -> LiveRun:
     folder = RunFolder.of(workspace.store, project, run, workspace.data)
     heard, alive = _heard(workspace, project, run, folder)
     pieces = collect(workspace.store, project, run, folder)
-    said = merged(replay(tail.data) for tail in pieces.tails if tail.start == 0)
+    whole = [tail for tail in pieces.tails if tail.start == 0]
+    goes_on = any(
+        replay(tail.data[: tail.data.find(b"\n") + 1]).head.get("role") == "joined" for tail in whole
+    )
+    known = read_run(workspace.project(project), run) if goes_on else None
+    ended = known.ended if known is not None else {}
+    said = merged(replay(tail.data, known) for tail in whole if tail.writer not in ended)
     if said.last_s and (heard is None or said.last_s > heard):
         heard = said.last_s
     return _of(said, "running" if alive else "crashed", heard)

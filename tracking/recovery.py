@@ -6,37 +6,45 @@ Whoever finds them does it: the next run on this machine, and whoever lists runs
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts.names import ProjectName
 from ..artifacts.project import log_time
 from ..artifacts.state import ProjectState
-from ..storage.errors import Error
 from ..storage.transaction import Op
 from .live import writer_lives
+from .metrics import RunHistory
 from .metrics.compaction import compact
-from .replay import Replay, merged, replay
+from .replay import Replay, defined_summary, merged, replay
 from .run_files import publish_files
 from .run_folder import FILES, RunFolder, runs_in
 from .run_log import RunRecord, read_run
 from .workspace import Workspace
 
+_log = logging.getLogger("lineart")
 CRASHED = 255  # the exit code of a process that did not live to tell one
 
 
-def recover_project(workspace: Workspace, project: ProjectName) -> list[str]:
+def recover_project(
+    workspace: Workspace, project: ProjectName, stop: threading.Event | None = None
+) -> list[str]:
     """Recover what dead processes of a project have left on this machine; the runs that were touched.
 
-    What cannot be recovered now (the store is read-only, or out of reach) stays as it is.
+    `stop` ends it between two runs. What cannot be recovered now (the store is read-only, or out of reach) stays as it
+    is.
     """
     touched = []
     for run in runs_in(workspace.store, project, workspace.data):
+        if stop is not None and stop.is_set():
+            break
         try:
             if recover_run(workspace, project, run):
                 touched.append(run)
-        except (Error, OSError):
-            continue  # nothing is lost: the journals lie where they were, and the next one tries again
+        except Exception as error:  # nothing is lost: the journals lie where they were; the others come home
+            _log.debug("run %s/%s is not recovered: %s", project, run, error)
     return touched
 
 
@@ -68,22 +76,26 @@ def settle(
 
     Raises: StoreError, CommError.
     """
-    said = [replay(folder.journal(writer).read_bytes()) for writer in writers]
+    said = [replay(folder.journal(writer).read_bytes(), record) for writer in writers]
+    home = workspace.project(project)
     ended = record.ended if record is not None else {}
-    ops: list[Op] = []
-    if record is None or not record.started:
-        ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
-    unsettled = [part for part in said if part.writer not in ended]
-    if unsettled:
-        files = publish_files(workspace.store, files_of(folder, [part.writer for part in unsettled]))
-        ops += _endings(run, unsettled, files)
+    left = [part.writer for part in said if part.writer not in ended]
+    files = publish_files(workspace.store, files_of(folder, left)) if left else None
     compact(workspace.store, project, run, folder)
-    if ops:
+    definitions = [*(record.definitions if record is not None else ()), *merged(said).definitions]
+    history = RunHistory(workspace.store, project, run, folder)
+    defined = defined_summary(history, definitions, merged(said).set_by_user) if left else {}
 
-        def decide(state: ProjectState) -> list[Op]:
-            return ops
+    def decide(state: ProjectState) -> list[Op]:
+        # Looked at anew before each try to commit: another finder, or the run itself, may have been faster.
+        now = read_run(home, run)
+        settled = now.ended if now is not None else {}
+        ops: list[Op] = []
+        if now is None or not now.started:
+            ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
+        return ops + _endings(run, [part for part in said if part.writer not in settled], files, defined)
 
-        workspace.project(project).commit(decide)
+    home.commit(decide)
     for writer in writers:
         folder.remove(writer)
 
@@ -98,7 +110,9 @@ def recorded_changes(said: Replay) -> dict[str, Any]:
     return {key: said.changes[key] for key in ("name", "notes", "tags", "group") if key in said.changes}
 
 
-def _endings(run: str, said: Sequence[Replay], files: Mapping[str, Any] | None) -> list[Op]:
+def _endings(
+    run: str, said: Sequence[Replay], files: Mapping[str, Any] | None, defined: Mapping[str, Any]
+) -> list[Op]:
     """The ops that end some dead writers: what they could not commit, or that they crashed."""
     ops: list[Op] = []
     attached = [part for part in said if part.head.get("role") == "attached"]
@@ -118,9 +132,11 @@ def _endings(run: str, said: Sequence[Replay], files: Mapping[str, Any] | None) 
             "run": run,
             "writer": part.writer,
             "config": whole.config,
-            "summary": whole.summary,
+            "summary": {**whole.summary, **defined},
             **recorded_changes(whole),
         }
+        if whole.set_by_user:
+            op["summary_set"] = sorted(whole.set_by_user)
         if whole.alerts:
             op["alerts"] = whole.alerts
         if whole.definitions:
@@ -128,7 +144,8 @@ def _endings(run: str, said: Sequence[Replay], files: Mapping[str, Any] | None) 
         ops.append(op)
     if not ops and attached:
         whole = merged(attached)
-        update = {"op": "run.update", "run": run, "config": whole.config, "summary": whole.summary}
+        update = {"op": "run.update", "run": run, "config": whole.config}
+        update["summary"] = {**whole.summary, **defined}
         ops.append({**update, **recorded_changes(whole)})
     if files is not None and ops:
         ops[-1] = {**ops[-1], "files": dict(files)}

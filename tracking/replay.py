@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from .metrics.definitions import Definition
+from .metrics.definitions import Aggregate, Definition, Definitions
+from .metrics.history import RunHistory
 from .metrics.lines import read_lines
 from .metrics.recorder import Recorder
-from .values import Summary, merge_values
+from .run_log import RunRecord
+from .values import Summary, changes
 
 
 class _Nowhere:
@@ -30,6 +32,7 @@ class Replay:
     alerts: list[Mapping[str, Any]] = field(default_factory=list)
     definitions: list[Mapping[str, Any]] = field(default_factory=list)
     pending: list[Mapping[str, Any]] = field(default_factory=list)  # ops that could not be committed
+    set_by_user: set[str] = field(default_factory=set)  # summary keys that no logged value replaces
     steps: int = 0  # the step after the newest row
     last_s: float = 0.0
 
@@ -39,10 +42,15 @@ class Replay:
         return str(self.head.get("writer", ""))
 
 
-def replay(data: bytes) -> Replay:
-    """Read a journal."""
+def replay(data: bytes, known: RunRecord | None = None) -> Replay:
+    """Read a journal of a run of which the log has `known`. Its config and summary are what it changes of that."""
+    before = known or RunRecord("")
     found, summary = Replay(), Summary()
+    summary.load(before.summary)
     recorder = Recorder(_Nowhere, summary)
+    for definition in before.definitions:
+        recorder.definitions.add(Definition.of_json(definition))
+    recorder.set_by_user |= before.set_by_user
     for line in read_lines(data):
         if "log" in line:
             recorder.take_row(line["log"], line["time"], line["step"])
@@ -65,20 +73,50 @@ def replay(data: bytes) -> Replay:
         elif "done" in line:
             found.pending = [op for op in found.pending if op.get("id") != line["done"]]
         found.last_s = max(found.last_s, line.get("time", 0.0))
-    found.summary, found.steps = summary.as_dict(), recorder.step
+    found.summary, found.steps = changes(before.summary, summary.as_dict()), recorder.step
+    found.set_by_user = recorder.set_by_user
     return found
 
 
 def merged(replays: Iterable[Replay]) -> Replay:
-    """Several writers as one; what was written later wins."""
+    """Several writers as one; what was written later wins. Config and summary may have `DELETED` in them."""
     whole = Replay()
     for part in sorted(replays, key=lambda found: found.last_s):
         whole.head = whole.head or part.head
-        merge_values(whole.config, part.config)
+        whole.config.update(part.config)
         whole.summary.update(part.summary)
         whole.changes.update(part.changes)
         whole.alerts += part.alerts
         whole.definitions += part.definitions
+        whole.set_by_user |= part.set_by_user
         whole.steps = max(whole.steps, part.steps)
         whole.last_s = max(whole.last_s, part.last_s)
     return whole
+
+
+def defined_aggregates(
+    history: RunHistory, definitions: Sequence[Mapping[str, Any]], set_by_user: Set[str] = frozenset()
+) -> dict[str, tuple[Definition, Aggregate]]:
+    """Of each metric whose summary is defined: all that was logged of it, by whichever process."""
+    known = Definitions(Definition.of_json(definition) for definition in definitions)
+    if not any(definition.summary for definition in known.all()):
+        return {}
+    found: dict[str, Definition] = {}
+    metrics = history.keys()
+    for key in metrics:
+        definition = known.of(key)
+        if definition is not None and definition.summary and "none" not in definition.summary:
+            found[key] = definition
+    wanted = [key for key in found if key not in set_by_user]
+    return {key: (found[key], aggregate) for key, aggregate in history.aggregates(wanted).items()}
+
+
+def defined_summary(
+    history: RunHistory, definitions: Sequence[Mapping[str, Any]], set_by_user: Set[str]
+) -> dict[str, Any]:
+    """What `define_metric` has asked for, over the rows of all processes of a run."""
+    said = {
+        key: definition.summary_of(aggregate)
+        for key, (definition, aggregate) in defined_aggregates(history, definitions, set_by_user).items()
+    }
+    return {key: value for key, value in said.items() if value is not None}

@@ -7,6 +7,7 @@ the chores, `run_end` brings all of it into the store.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import secrets
@@ -35,10 +36,10 @@ from .run_capture import RunCapture
 from .run_files import FolderSink
 from .run_folder import FILES, JOURNAL, RunFolder
 from .run_log import RunRecord
-from .run_names import readable_name
+from .run_names import checked_tags, readable_name
 from .run_saving import RunSaving
 from .run_settings import Settings
-from .values import Config, Summary, changes
+from .values import Config, Summary, changes, checked_text
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Run(RunArtifacts, RunSaving):
         self.started_at = known.claimed_at or utc_now()
         self._role: Role = role
         self._name = name or known.name or readable_name()
-        self._tags = tuple(check_name(tag, "tag") for tag in (known.tags if tags is None else tags))
+        self._tags = checked_tags(known.tags if tags is None else tags)
         self._notes = known.notes if notes is None else notes
         self._group = known.group if group is None else group
         self.job_type = known.job_type if job_type is None else job_type
@@ -111,7 +112,8 @@ class Run(RunArtifacts, RunSaving):
         self._pid = os.getpid()
         self._given_dir = dir
         self._alerts_to = tuple(alerts)
-        self._finishing = threading.Lock()
+        self._finishing = threading.RLock()
+        self._is_ending = False
         self._changes: dict[str, Any] = {}  # what was set since the start: name, notes, tags, group
         self._preempting = False
         self._closed = False  # for all threads, before the history is stored
@@ -122,14 +124,14 @@ class Run(RunArtifacts, RunSaving):
         self._ended: list[Any] = [self._saved.finish]  # called at the end, before anything is stored
         self.summary = Summary(self._note_summary)
         self.summary.load(known.summary)
-        self._base_summary = self.summary.as_dict()
+        self._base_summary = copy.deepcopy(self.summary.as_dict())
         self.config = Config(self._note_config, self._config_artifact, allow_val_change=allow_val_change)
         self.config.load(known.config)
-        self._base_config = dict(known.config)
         self._writer = secrets.token_hex(6)
         self._recorder = Recorder(self._journal_here, self.summary, media=self._media_value, step=step)
         for definition in known.definitions:
             self._recorder.definitions.add(Definition.of_json(definition))
+        self._recorder.set_by_user |= known.set_by_user
         self._begin(config or {}, environment)
 
     def _begin(self, config: Mapping[str, Any], environment: RunEnvironment | None) -> None:
@@ -154,14 +156,16 @@ class Run(RunArtifacts, RunSaving):
             del start["capture"]
         try:
             self._journal_now = self._open_journal(self._folder.new(self._writer), start)
+            self._files = self._files_sink()
             if self._role != "attached":
                 self._commit(start)
         except BaseException:
             self._forget_journal()
             raise
         self.config.load(fresh.as_dict())
-        self._base_config = self.config.as_dict()
+        self._base_config = copy.deepcopy(self.config.as_dict())
         self._start_chores()
+        _keep_after_fork(self)
 
     def _forget_journal(self) -> None:
         """Nothing was logged: nothing stays of a run that could not start."""
@@ -170,8 +174,6 @@ class Run(RunArtifacts, RunSaving):
         self._folder.remove(self._writer)
 
     def _start_chores(self) -> None:
-        _keep_after_fork(self)
-        self._files = FolderSink(self._files_folder())
         remote = self._workspace.store.backend.local_path("x") is None
         shipper = (
             Shipper(self._workspace.store, self._project.name, self.id, self._writer) if remote else None
@@ -230,8 +232,8 @@ class Run(RunArtifacts, RunSaving):
 
     @name.setter
     def name(self, name: str) -> None:
-        self._set("name", str(name))
-        self._name = str(name)
+        self._set("name", checked_text(name, "run name"))
+        self._name = name
 
     @property
     def notes(self) -> str | None:
@@ -240,7 +242,7 @@ class Run(RunArtifacts, RunSaving):
 
     @notes.setter
     def notes(self, notes: str | None) -> None:
-        self._set("notes", notes)
+        self._set("notes", None if notes is None else checked_text(notes, "run notes"))
         self._notes = notes
 
     @property
@@ -250,9 +252,7 @@ class Run(RunArtifacts, RunSaving):
 
     @tags.setter
     def tags(self, tags: Sequence[str]) -> None:
-        if isinstance(tags, str):
-            raise UsageError(f"tags {tags!r}: expected a list such as [{tags!r}]")
-        checked = tuple(dict.fromkeys(check_name(tag, "tag") for tag in tags))
+        checked = checked_tags(tags)
         self._set("tags", list(checked))
         self._tags = checked
 
@@ -370,7 +370,7 @@ class Run(RunArtifacts, RunSaving):
         changed = changes(self._base_config, self.config.as_dict())
         if changed:
             self._commit({"op": "run.update", "config": changed})
-            self._base_config = self.config.as_dict()
+            self._base_config = copy.deepcopy(self.config.as_dict())
 
     # Its end
 
@@ -404,8 +404,9 @@ class Run(RunArtifacts, RunSaving):
         if self._pid != os.getpid() and self._role != "attached":
             return  # a fork: the parent's run is not its to end
         with self._finishing:
-            if self.state != "running":
-                return
+            if self.state != "running" or self._is_ending:
+                return  # from a signal handler, in the middle of its end
+            self._is_ending = True
             self.ending_well = exit_code == 0
             end_run(self, exit_code, error)
 
@@ -463,7 +464,7 @@ class Run(RunArtifacts, RunSaving):
         """The journal's folder is gone: go on in the user's data folder, with all that was written so far."""
         place = self._folder.refuge / self._writer
         with self._recorder.lock:
-            if self._journal_now is None or self._journal_now.path.parent == place:
+            if self._journal_now is None or self._journal_now.is_in_place():
                 return
             self._rescue_into(place)
         self._background.say_once(
@@ -476,21 +477,29 @@ class Run(RunArtifacts, RunSaving):
         """Raises: OSError."""
         with self._recorder.lock:
             old = self._journal_now or self._journal_here()
-            moved = Journal(place / JOURNAL, self._journal_fault)
+            (place / f"{JOURNAL}.new").unlink(missing_ok=True)  # of a try for which there was no room
+            moved = Journal(place / f"{JOURNAL}.new", self._journal_fault)
             moved.append(old.content())
             if moved.fault is not None:
                 moved.close()
                 raise moved.fault
+            moved.rename(place / JOURNAL)  # readers see it whole or not at all
             self._journal_now = moved
             old.close()
             self._files = FolderSink(place / FILES)
             return moved
 
-    def _files_folder(self) -> Path:
-        folder = self._folder.new(self._writer) / FILES
-        if self._given_dir is not None:
-            folder = self._given_dir / "lineart" / f"run-{self.id}" / FILES
-        return folder
+    def _files_sink(self) -> FolderSink:
+        if self._given_dir is None:
+            return FolderSink(self._folder.new(self._writer) / FILES)
+        folder = self._given_dir / "lineart" / f"run-{self.id}" / FILES
+        try:
+            return FolderSink(folder)
+        except OSError as error:
+            raise UsageError(
+                f"init dir {str(self._given_dir)!r}: the folder {str(folder)!r} cannot be made"
+                f" ({error.strerror or error}); choose one that can be written"
+            ) from error
 
     def _media_value(self, value: Any) -> Any:
         """The JSON of a media value, or of a list of them; None for anything else."""
@@ -534,7 +543,7 @@ class Run(RunArtifacts, RunSaving):
     def _after_fork(self) -> None:
         """In the child: no thread of the parent runs here, and its locks may be held by nobody."""
         self._recorder.lock = threading.RLock()
-        self._finishing = threading.Lock()
+        self._finishing = threading.RLock()
         self._role = "attached"
         self._capture.forget()
 

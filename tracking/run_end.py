@@ -11,18 +11,21 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..storage.errors import Error, StoreError
+from ..storage.errors import Error, StoreError, UsageError
 from .live import writer_lives
+from .metrics import RunHistory
 from .metrics.compaction import compact
 from .metrics.lines import line
 from .recovery import files_of, recorded_changes
-from .replay import Replay, merged, replay
+from .replay import Replay, defined_summary, merged, replay
 from .run_files import publish_files
-from .values import changes
+from .run_log import RunRecord
+from .values import changes, plain
 
 if TYPE_CHECKING:
     from .metrics.journal import Journal
     from .run import Run
+    from .values import Values
 
 _log = logging.getLogger("lineart")
 
@@ -61,7 +64,10 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
     try:
         _bring_home(run, op, journal)
     except Exception as problem:  # whatever went wrong, all of it lies in the journal: that is told
-        _kept(run, journal, problem)
+        _kept(run, journal, str(problem))
+    except KeyboardInterrupt:
+        _kept(run, journal, "it was interrupted")
+        raise
     finally:
         run.state, run.exit_code = state, exit_code
         journal.close()
@@ -74,6 +80,8 @@ def _last_words(run: Run) -> dict[str, Any]:
         said["capture"] = run._capture.facts
     if run._alerts_sent:
         said["alerts"] = [record.as_json() for record in run._alerts_sent]
+    if run._recorder.set_by_user:
+        said["summary_set"] = sorted(run._recorder.set_by_user)
     if run._recorder.definitions:
         said["define"] = [definition.as_json() for definition in run._recorder.definitions.all()]
     return said
@@ -83,11 +91,16 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     store, project, folder = run._workspace.store, run._project.name, run._folder
     if not journal.retry():
         raise StoreError("the disk takes nothing")
+    if not journal.is_in_place():
+        raise StoreError(f"the folder {journal.path.parent} was removed")
     store.demand_presence()
     attached = _attached(run)
     whole = merged(attached)
     op["config"] = {**whole.config, **op["config"]}
     op["summary"] = {**whole.summary, **op["summary"]}
+    if whole.set_by_user:
+        op["summary_set"] = sorted(whole.set_by_user | run._recorder.set_by_user)
+    definitions = [*op.get("define", ()), *whole.definitions]
     for key, value in recorded_changes(whole).items():
         op.setdefault(key, value)
     if whole.alerts:
@@ -99,6 +112,9 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     if files is not None:
         op["files"] = files
     compact(store, project, run.id, folder)
+    if attached:  # what several processes have logged is one metric
+        history = RunHistory(store, project, run.id, folder)
+        op["summary"] |= defined_summary(history, definitions, set(op.get("summary_set", ())))
     run._commit(op)
     if run._background.shipper is not None:
         _tried(run, run._background.shipper.end)
@@ -109,18 +125,33 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
 def _changed(run: Run) -> dict[str, Any]:
     """What this process has changed since it started."""
     return {
-        "config": changes(run._base_config, run.config.as_dict()),
-        "summary": changes(run._base_summary, run.summary.as_dict()),
+        "config": _kept_changes(run, run._base_config, run.config),
+        "summary": _kept_changes(run, run._base_summary, run.summary),
         **run._changes,
     }
+
+
+def _kept_changes(run: Run, base: dict[str, Any], values: Values) -> dict[str, Any]:
+    """What changed, also inside of lists, whose changes nobody is told."""
+    kept = {}
+    for key, value in changes(base, values.as_dict()).items():
+        try:
+            kept[key] = plain(value, f"{values._what} {key!r}")
+        except UsageError as error:
+            run._background.say_once(f"{values._what} {key}", f"{error}; it is left out")
+    return kept
 
 
 def _attached(run: Run) -> list[Replay]:
     """What children of this run have left, those that are dead."""
     found = []
+    known = RunRecord(run.id, definitions=[d.as_json() for d in run._recorder.definitions.all()])
     for writer in run._folder.writers():
         if writer != run._writer:
-            part = replay(run._folder.journal(writer).read_bytes())
+            try:
+                part = replay(run._folder.journal(writer).read_bytes(), known)
+            except FileNotFoundError:
+                continue  # another process of the run has ended meanwhile, and taken it home
             if part.head.get("role") == "attached" and not writer_lives(run._folder, writer):
                 found.append(part)
     return found
@@ -134,7 +165,7 @@ def _leave(run: Run) -> None:
     run.state, run.exit_code = "finished", 0
 
 
-def _kept(run: Run, journal: Journal, problem: Exception) -> None:
+def _kept(run: Run, journal: Journal, problem: str) -> None:
     """The store did not take it: say where it is, once. Raises: StoreError when it is nowhere."""
     held = journal.held
     if held:

@@ -7,9 +7,11 @@ of an artifact (same bytes, once) and its last op in the log names the manifest.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import tempfile
+import unicodedata
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,18 +19,21 @@ from typing import IO, Any
 
 from blake3 import blake3
 
-from ..artifacts.draft import Draft, walk
+from ..artifacts.decisions import Content
+from ..artifacts.draft import Draft, LocalFile
 from ..artifacts.names import ProjectName, nearest
 from ..artifacts.paths import check_path
 from ..artifacts.publish import publish
 from ..artifacts.state import VersionState
 from ..artifacts.version import Version
-from ..storage.errors import NotFoundError, UsageError
+from ..storage.errors import Error, InvalidPathError, NotFoundError, UsageError
 from ..storage.store import Store
 from .media.base import FileValue
 from .run_folder import FILES, RunFolder
 
+_log = logging.getLogger("lineart")
 _PIECE_BYTES = 256 * 1024
+_SHOWN = 3
 
 
 class FolderSink:
@@ -99,16 +104,28 @@ def _hashed(source: Path) -> tuple[str, int]:
 def publish_files(store: Store, folders: Mapping[Path, str]) -> dict[str, Any] | None:
     """Store every file below `folders` (each with the prefix of its paths), as one manifest; its record in the log.
 
-    None when there is no file. Raises: StoreError, CommError, SourceChangedError.
+    None when there is no file. What is in the folders and cannot be stored is left out, with a warning; of a file that
+    somebody is still writing, what it is now.
+    Raises: StoreError, CommError.
     """
     draft = Draft()
+    left_out: list[str] = []
+    files_by_form: dict[str, str] = {}
+    folder_forms: set[str] = set()
     for folder, prefix in folders.items():
-        if folder.is_dir():
-            for path, item in walk(folder, prefix=prefix, include=None, exclude=[".lineart-*.part"]):
-                draft.put(path, item)
-    if not len(draft):
+        for below, file in regular_files(folder, left_out):
+            path = f"{prefix}{below}"
+            fault = _collision(path, files_by_form, folder_forms)
+            if fault:
+                left_out.append(f"{path!r} ({fault})")
+            else:
+                draft.put(path, file)
+    content = _published(store, draft, left_out)
+    if left_out:
+        more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+        _log.warning("files of a run that cannot be stored: %s%s", ", ".join(left_out[:_SHOWN]), more)
+    if content is None:
         return None
-    _, content = publish(store, draft)
     return {
         "digest": content.digest,
         "size_bytes": content.size_bytes,
@@ -117,6 +134,68 @@ def publish_files(store: Store, folders: Mapping[Path, str]) -> dict[str, Any] |
         "meta_packs": list(content.meta_packs),
         "packs_object": content.packs_object,
     }
+
+
+def _published(store: Store, draft: Draft, left_out: list[str]) -> Content | None:
+    with tempfile.TemporaryDirectory(prefix="lineart-files-") as place:
+        while len(draft):
+            try:
+                return publish(store, draft)[1]
+            except Error as error:
+                path = _path_of(draft, error.source)
+                if path is None:
+                    raise
+                copy = os.path.join(place, str(len(os.listdir(place))))
+                try:
+                    shutil.copy(str(error.source), copy)
+                except FileNotFoundError:
+                    left_out.append(f"{path!a} (removed meanwhile)")
+                    draft.remove(path)
+                else:
+                    draft.put(path, LocalFile(copy))
+    return None
+
+
+def _path_of(draft: Draft, source: str | None) -> str | None:
+    return next((path for path, item in draft.items() if getattr(item, "source", "") == source), None)
+
+
+def regular_files(folder: Path, left_out: list[str]) -> Iterator[tuple[str, LocalFile]]:
+    """Path and file of all below `folder` that can be stored; into `left_out` what cannot, with the reason."""
+    for at, folders, names in os.walk(folder):
+        below = os.path.relpath(at, folder)
+        for name in sorted([*names, *(name for name in folders if os.path.islink(os.path.join(at, name)))]):
+            if name.startswith(".lineart-") and name.endswith(".part"):
+                continue  # being written
+            path, file = name if below == "." else f"{below}/{name}", os.path.join(at, name)
+            fault = _fault(path, file)
+            if fault:
+                left_out.append(f"{path!a} ({fault})")
+            else:
+                yield path, LocalFile(os.path.abspath(file))
+
+
+def _fault(path: str, file: str) -> str:
+    """Why a file cannot be stored; empty if it can."""
+    try:
+        check_path(path)
+    except InvalidPathError as error:
+        return str(error).partition(": ")[2].partition(";")[0]
+    if not os.path.isfile(file):
+        return "not a regular file"
+    return "" if os.access(file, os.R_OK) else "not readable"
+
+
+def _collision(path: str, files: dict[str, str], folders: set[str]) -> str:
+    """Why `path` cannot stand beside those that are noted, by their Unicode normal form; empty if it can."""
+    form = unicodedata.normalize("NFC", path)
+    above = [form[:at] for at, letter in enumerate(form) if letter == "/"]
+    other = next((files[key] for key in (form, *above) if files.get(key, path) != path), None)
+    if other is None and form not in folders:
+        folders.update(above)
+        files[form] = path
+        return ""
+    return f"there is {other!r}, too" if other is not None else "there is a folder of this name"
 
 
 class RunFiles:
@@ -138,12 +217,10 @@ class RunFiles:
 
     def paths(self) -> list[str]:
         """All paths, sorted."""
-        found = {
-            path for root in self._roots() for path, item in walk(root, prefix="", include=None, exclude=None)
-        }
+        found = {path for root in self._roots() for path, _ in regular_files(root, [])}
         for version in self._versions:
             found |= {entry.path for entry in version.manifest.values() if entry.digest is not None}
-        return sorted(path for path in found if not path.rpartition("/")[2].startswith(".lineart-"))
+        return sorted(found)
 
     def size(self, path: str) -> int:
         """Bytes of a file. Raises: NotFoundError."""

@@ -11,7 +11,6 @@ names without ``$`` means its keys one by one; ``$eq`` compares it as a whole.
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -224,16 +223,7 @@ def _value(key: Key, value: object) -> Any:
     """An operand as JSON; behind a time it is a time as the log writes it."""
     if key.root in TIMES and not key.path and value is not None:
         return time_text(value, f"{_WHAT}: {_shown(key)}")
-    made = plain(value, f"{_WHAT}: {_shown(key)}")
-    _check_text(made, key)
-    return made
-
-
-def _check_text(value: Any, key: Key) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{_WHAT}: {_shown(key)}: {value!r} is not text that can be stored") from None
+    return plain(value, f"{_WHAT}: {_shown(key)}")
 
 
 def _comparable(key: Key, name: str, operand: object) -> float | str | bool:

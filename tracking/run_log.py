@@ -54,6 +54,7 @@ class RunRecord:
     summary: dict[str, Any] = field(default_factory=dict)
     capture: dict[str, Any] = field(default_factory=dict)
     definitions: list[Mapping[str, Any]] = field(default_factory=list)
+    set_by_user: set[str] = field(default_factory=set)  # summary keys that no logged value replaces
     files: list[Mapping[str, Any]] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
@@ -85,6 +86,8 @@ class RunRecord:
         merge_values(self.summary, op.get("summary") or {})
         self.capture = op.get("capture") or self.capture
         self.definitions += op.get("define") or ()
+        if op.get("summary_set") is not None:
+            self.set_by_user = set(op["summary_set"])
         if op.get("files"):
             self.files.append(op["files"])
 

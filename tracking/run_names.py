@@ -1,8 +1,13 @@
-"""Readable names for runs that nobody named."""
+"""Readable names for runs that nobody named, and the labels that users give."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from ..artifacts.names import check_name
+from ..storage.errors import UsageError
 
 _ADJECTIVES = (  # noqa: SIM905 - as a list literal it is a page long
     "amber bold brisk calm clear cool crisp deep dry early even fair fast fine fresh gentle glad golden grand green"
@@ -20,3 +25,10 @@ _NOUNS = (  # noqa: SIM905
 def readable_name() -> str:
     """A name such as ``quiet-river-417``: random, for people; the run's id is what is unique."""
     return f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_NOUNS)}-{secrets.randbelow(900) + 100}"
+
+
+def checked_tags(tags: Any) -> tuple[str, ...]:
+    """`tags` without doubles. Raises: UsageError for what is no list, InvalidNameError for what cannot be a tag."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise UsageError(f"tags {tags!r}: expected a list such as ['baseline'], not {type(tags).__name__}")
+    return tuple(dict.fromkeys(check_name(tag, "tag") for tag in tags))

@@ -22,6 +22,7 @@ from .run_matching import holds
 from .run_order import Rank, SortKey, order_sql, ordered, parse_order, rank
 from .run_records import COLUMNS, RUNNING, WITH_FILES, RunLog, RunRecord, document, record_of_row
 from .run_sql import RunSql
+from .values import merge_values
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -125,13 +126,19 @@ def with_live(workspace: Workspace, record: RunRecord) -> RunRecord:
         record,
         **{key: value for key, value in said.items() if value is not None},
         state=live.state,
-        config={**record.config, **live.config},
-        summary={**record.summary, **live.summary},
+        config=_merged(record.config, live.config),
+        summary=_merged(record.summary, live.summary),
         tags=record.tags if live.tags is None else list(live.tags),
         heartbeat_at=record.heartbeat_at
         if live.heartbeat_s is None
         else time_text(live.heartbeat_s, "heartbeat"),
     )
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(values)
+    merge_values(made, changes)
+    return made
 
 
 class _Records:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -14,7 +13,7 @@ from ..storage.errors import Error
 from .attach import split_run_path
 from .config_sources import chosen_keys, config_values
 from .disabled_run import DisabledRun
-from .exits import Exits
+from .exits import Exits, before_thread_pools_end
 from .run import Run
 from .run_settings import Settings
 from .settings import find_run_environment, find_settings
@@ -142,20 +141,7 @@ def adopt(run: Run) -> None:
     run._ended.append(lambda: _release(run))
     if _registered_pid != os.getpid():
         _registered_pid = os.getpid()
-        _before_thread_pools_end(_finish_at_exit)
-
-
-def _before_thread_pools_end(work: Callable[[], None]) -> None:
-    """Run `work` when the interpreter exits, while there may still be threads.
-
-    Functions of `atexit` come after `concurrent.futures` has refused all further work, which storing files needs. The
-    hook that it uses itself is not public, but has been the same since Python 3.9.
-    """
-    import concurrent.futures.thread  # noqa: F401 - its hook has to be there first: they run in reverse order
-    import threading
-
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(work)
+        before_thread_pools_end(_finish_at_exit)
 
 
 def forget() -> None:
@@ -170,7 +156,9 @@ def forget() -> None:
 
 def _release(run: Run) -> None:
     global _exits  # noqa: PLW0603 - see init
-    if run is _current and _exits is not None:
+    from .run import open_runs
+
+    if _exits is not None and all(other is run for other in open_runs()):
         _exits.release()
         _exits = None
 

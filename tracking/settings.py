@@ -59,7 +59,7 @@ def find_settings(
     """
     env = os.environ if environ is None else environ
     home = Path(env.get("HOME") or Path.home())
-    files = [*_project_file(folder or Path.cwd()), *_user_file(env, home)]
+    files = [*_project_file(folder or _here()), *_user_file(env, home)]
 
     def pick(key: str, argument: str | None) -> tuple[str | None, str]:
         if argument is not None:
@@ -167,6 +167,13 @@ def attached_run(environ: Mapping[str, str] | None = None) -> str | None:
 
 def _first(files: list[tuple[Path, Mapping[str, Any]]], key: str, default: Any) -> Any:
     return next((values[key] for _, values in files if key in values), default)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder was removed; change to one that exists") from None
 
 
 def _project_file(folder: Path) -> list[tuple[Path, Mapping[str, Any]]]:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..artifacts.names import check_name, nearest
 from ..artifacts.project import utc_now
-from ..storage.errors import UsageError
+from ..storage.errors import Error, UsageError
 from ..storage.store import open_backend
 from .artifact import Artifact
 from .attach import attach, next_step, split_run_path
+from .exits import before_thread_pools_end
+from .metrics import RunHistory
 from .recovery import recover_project, recover_run
+from .replay import defined_aggregates
 from .run import Run
 from .run_log import claim_run, read_run
+from .run_names import checked_tags
 from .run_settings import Settings
 from .settings import RunEnvironment, StoreChoice, find_settings
-from .values import Config
+from .values import Config, checked_text
 from .workspace import Workspace
 
 _RESUME = ("allow", "must", "never", "auto")
@@ -88,8 +93,11 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
     if resume == "auto":
         remembered.write(run)
         made._ended.append(lambda: remembered.forget() if made.ending_well else None)
-    # What dead runs have left on this machine comes home beside the work, not before it.
-    threading.Thread(target=_recover, args=(workspace, run), name="lineart-recovery", daemon=True).start()
+    if record is not None:
+        history = RunHistory(workspace.store, project.name, run, made._folder)
+        for metric, (_, aggregate) in defined_aggregates(history, record.definitions).items():
+            made._recorder.preset(metric, aggregate)
+    _Recovery(workspace).start()
     return made
 
 
@@ -98,27 +106,47 @@ def _check_wish(wish: Wish) -> None:
     Config(convert=lambda value: value.name if isinstance(value, Artifact) else None).update(wish.config)
     for what in ("name", "notes", "group", "job_type"):
         value = getattr(wish, what)
-        if value is not None and not _is_text(value):
-            raise UsageError(f"init {what} {str(value)[:80]!r}: expected text, not {type(value).__name__}")
-    for tag in wish.tags or ():
-        check_name(tag, "tag")
+        if value is not None:
+            checked_text(value, f"init {what}")
+    if wish.tags is not None:
+        checked_tags(wish.tags)
 
 
-def _is_text(value: object) -> bool:
-    """Whether `value` is text that UTF-8 can say."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
+class _Recovery(threading.Thread):
+    """What dead runs have left on this machine comes home beside the work, not before it."""
 
+    going: ClassVar[set[_Recovery]] = set()
+    ends_with: ClassVar[int | None] = None  # the process whose exit ends them
 
-def _recover(workspace: Workspace, run: str) -> None:
-    from ..storage.errors import Error
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(name="lineart-recovery", daemon=True)
+        self._workspace = workspace
+        self._stop_asked = threading.Event()
 
-    try:
-        recover_project(workspace, workspace.project_name)
-    except (Error, OSError):
-        return  # the next run tries again
+    def start(self) -> None:
+        """Begin, and see that it ends before the interpreter does: DuckDB in a thread would abort the exit."""
+        if _Recovery.ends_with != os.getpid():
+            _Recovery.ends_with = os.getpid()
+            _Recovery.going.clear()  # those of a parent process
+            before_thread_pools_end(_Recovery.end_all)
+        _Recovery.going.add(self)
+        super().start()
+
+    def run(self) -> None:
+        """Recover run after run."""
+        try:
+            recover_project(self._workspace, self._workspace.project_name, self._stop_asked)
+        except (Error, OSError):
+            return  # the next run tries again
+        finally:
+            _Recovery.going.discard(self)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Wait until each has finished the run that it is at."""
+        for thread in list(cls.going):
+            thread._stop_asked.set()
+            thread.join()
 
 
 def attach_by_environment(
@@ -132,7 +160,7 @@ def attach_by_environment(
     if wish.name is not None:
         made.name = wish.name
     if wish.tags:
-        made.tags = (*made.tags, *wish.tags)
+        made.tags = (*made.tags, *checked_tags(wish.tags))
     if wish.notes is not None:
         made.notes = wish.notes
     return made

@@ -2,7 +2,8 @@
 
 Numbers that JSON does not have are written as a dictionary with one key that says what it is: ``{"_float": "nan"}``,
 ``{"_int": "18446744073709551616"}`` (beyond 64 bits), ``{"_decimal": "0.10"}``, ``{"_date": "2026-01-02"}``,
-``{"_datetime": "2026-01-02T03:04:05"}``. Whoever reads gets the number back.
+``{"_datetime": "2026-01-02T03:04:05"}``; text that is not Unicode (as of a file name in another encoding), as
+``{"_str": "\\\\udcff"}``, with the escapes of JSON. Whoever reads gets the value back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -23,6 +25,7 @@ _RETURN: Mapping[str, Callable[[str], Any]] = {
     "_decimal": decimal.Decimal,
     "_datetime": datetime.datetime.fromisoformat,
     "_date": datetime.date.fromisoformat,
+    "_str": lambda text: str(json.loads(f'"{text}"')),
 }
 
 
@@ -39,15 +42,17 @@ def plain(value: Any, what: str, convert: Callable[[Any], Any] = lambda value: N
 
 
 def _plain(value: Any, what: str, convert: Callable[[Any], Any]) -> Any:
-    if value is None or isinstance(value, str):
-        return value if value is None or type(value) is str else str.__str__(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return plain_text(value)
     if isinstance(value, enum.Enum):
         return _plain(value.value, what, convert)
     number = plain_number(value)
     if number is not None:
         return number
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{what}.{key}", convert) for key, item in value.items()}
+        return {_plain_key(key, what): _plain(item, f"{what}.{key}", convert) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, what, convert) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -64,6 +69,38 @@ def _plain(value: Any, what: str, convert: Callable[[Any], Any]) -> Any:
     raise UsageError(
         f"{what}: {type(value).__name__} {str(value)[:80]!r} is not a number, text, list or dictionary"
     )
+
+
+def plain_text(value: str) -> Any:
+    """The JSON form of text."""
+    text = value if type(value) is str else str.__str__(value)
+    return text if is_unicode(text) else {"_str": json.dumps(text)[1:-1]}
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can say `text`: it has no lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain_key(key: Any, what: str) -> str:
+    text = str(key)
+    if not is_unicode(text):
+        raise UsageError(f"{what}: the key {text!a} is not Unicode (a lone surrogate); rename it")
+    return text
+
+
+def checked_text(value: Any, what: str) -> str:
+    """`value`, if it is text. Raises: UsageError naming `what`."""
+    if not isinstance(value, str) or not is_unicode(value):
+        kind = "Unicode" if isinstance(value, str) else f"text, not {type(value).__name__}"
+        raise UsageError(f"{what} {ascii(value)[:80]}: expected {kind}")
+    return str.__str__(value)
 
 
 def plain_number(value: Any) -> Any:
@@ -251,7 +288,10 @@ class Values(MutableMapping[str, Any]):
         for key in values:
             if not isinstance(key, str):
                 raise TypeError(f"{self._what} key {key!r}: expected text, not {type(key).__name__}")
-        new = {key: plain(value, f"{self._what} {key!r}", self._convert) for key, value in values.items()}
+        new = {
+            _plain_key(key, self._what): plain(value, f"{self._what} {key!r}", self._convert)
+            for key, value in values.items()
+        }
         self._check(new)
         self._changed(new)
         self._values.update(new)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lineart
+from lineart.tracking import recovery
 from lineart.tracking.run_files import RunFiles
 from lineart.tracking.run_log import read_run
 from run_reading import folder, history, live, parts, state, values
@@ -197,3 +199,81 @@ def test_full_disk_is_told_once_and_nothing_is_lost(
         run.log({"number": number})
     run.finish()
     assert values(run, "number") == list(range(60))
+
+
+def test_torn_line_and_a_store_that_vanishes_lose_nothing(tmp_path: Path) -> None:
+    code = """
+import lineart, os, resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = sys.argv[1]
+run = lineart.init(project="team/crash", id="r", store=store, settings={"console": "off"})
+def log(first, last):
+    for number in range(first, last):
+        run.log({"number": number, "text": "y" * 100})
+log(0, 100)
+size = os.stat(run._journal_now.path).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.RLIM_INFINITY))  # the disk is full within a line
+log(100, 110)
+os.rename(store, store + ".away")
+resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))  # and so is the refuge's, at first
+try:
+    run._rescue()
+except OSError as error:
+    print(error, file=sys.stderr)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+run._rescue()
+log(110, 120)
+os.rename(store + ".away", store)
+run.finish()
+"""
+    store = tmp_path / "store"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(store)], capture_output=True, text=True, check=True
+    )
+    assert "File too large" in done.stderr
+    found = lineart.Api(store=str(store)).run("team/crash/r")
+    assert [row["number"] for row in found.scan_history()] == list(range(120))
+
+
+def test_finder_that_is_late_does_not_undo_what_came_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import lineart, os
+run = lineart.init(project="team/crash", id="r", config={"c": 0})
+run.config.update({"c": 1}, allow_val_change=True)
+run.log({"x": 1})
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    real = recovery.compact
+
+    def late(*args: Any) -> Any:
+        found = real(*args)
+        monkeypatch.setattr(recovery, "compact", real)
+        with lineart.init(project="team/crash", id="r", resume="must") as again:  # it recovers the run first
+            again.config.update({"c": 2}, allow_val_change=True)
+            again.log({"x": 2})
+        return found
+
+    monkeypatch.setattr(recovery, "compact", late)
+    recovery.recover_run(*parts("team/crash/r"))
+    assert state("team/crash/r") == "finished"
+    found = lineart.Api().run("team/crash/r")
+    assert (found.config["c"], found.summary["x"]) == (2, 2)
+    assert values("team/crash/r", "x") == [1, 2]
+
+
+def test_run_that_cannot_be_recovered_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import lineart, os; lineart.init(project='team/crash', id='{}').log({{'x': 1}}); os.kill(os.getpid(), 9)"
+    for run in ("a", "b"):
+        subprocess.run([sys.executable, "-c", code.format(run)], check=False)
+    workspace, project, _ = parts("team/crash/a")
+    real = recovery.recover_run
+
+    def fails(workspace: Any, project: Any, run: str) -> bool:
+        if run == "a":
+            raise RuntimeError("poison")
+        return real(workspace, project, run)
+
+    monkeypatch.setattr(recovery, "recover_run", fails)
+    assert recovery.recover_project(workspace, project) == ["b"]
+    assert values("team/crash/a", "x") == [1]

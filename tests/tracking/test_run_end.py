@@ -11,6 +11,9 @@ import pytest
 import lineart
 import scenario
 from lineart.storage.errors import UsageError
+from lineart.tracking import run_end
+from lineart.tracking.recovery import recover_run
+from run_reading import parts, state, values
 
 
 def test_finished_run_is_over() -> None:
@@ -93,3 +96,43 @@ def test_forked_child_does_not_end_its_parents_run() -> None:
 def test_printed_form_says_name_and_state() -> None:
     with lineart.init(project="team/digits", id="r1", name="first") as run:
         assert repr(run) == "<Run team/digits/r1 'first' running>"
+
+
+def test_interrupted_end_is_told_and_comes_home_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = lineart.init(project="team/digits", id="r")
+    run.log({"x": 1})
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_end, "compact", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish()
+    assert "it was interrupted" in caplog.text
+    run.finish()  # a second time does nothing
+    assert recover_run(*parts(run.path))
+    assert values(run, "x") == [1]
+    assert state(run.path) == "finished"
+
+
+def test_end_from_a_signal_in_the_end_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = lineart.init(project="team/digits", id="r")
+    real = run_end.compact
+
+    def signalled(*args: Any) -> Any:
+        run.finish(1)  # as a handler of the script's own would
+        return real(*args)
+
+    monkeypatch.setattr(run_end, "compact", signalled)
+    run.finish()
+    assert (state(run.path), run.exit_code) == ("finished", 0)
+
+
+@pytest.mark.parametrize("code, kept", [(1 << 70, (1 << 31) - 1), (-(1 << 70), -(1 << 31)), (True, 1)])
+def test_exit_code_is_one_that_a_system_has(code: int, kept: int) -> None:
+    run = lineart.init(project="team/digits")
+    run.finish(code)
+    assert scenario.facts(run)["exit_code"] == kept

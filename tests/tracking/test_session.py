@@ -16,6 +16,7 @@ import pytest
 import lineart
 import scenario
 from lineart.tracking import session
+from run_reading import state
 
 CALLS: dict[str, Callable[[], object]] = {
     "log": lambda: lineart.log({"a": 1}),
@@ -192,3 +193,15 @@ def test_import_starts_nothing(tmp_path: Path) -> None:
     )
     assert done.stdout == "1\n"
     assert not os.listdir(tmp_path)
+
+
+def test_run_that_ends_leaves_the_exit_code_to_the_other_ones(tmp_path: Path) -> None:
+    code = 'lineart.init(project="team/digits", id="second", reinit="create_new").finish()\nsys.exit(3)'
+    assert script(tmp_path, code).returncode == 3
+    assert (facts()["state"], facts()["exit_code"], state("team/digits/second")) == ("failed", 3, "finished")
+
+
+def test_exit_of_a_thread_is_not_that_of_the_process(tmp_path: Path) -> None:
+    code = "import threading\nthread = threading.Thread(target=sys.exit, args=[5])\nthread.start()\nthread.join()"
+    assert script(tmp_path, code).returncode == 0
+    assert (facts()["state"], facts()["exit_code"]) == ("finished", 0)

@@ -242,3 +242,47 @@ def test_run_shows_itself_in_a_notebook() -> None:
     assert "&lt;b&gt;" in shown
     assert "0.123457" in shown
     assert run.path in shown
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"tags": 5}, "tags 5: expected a list"),
+        ({"notes": {1}}, r"init notes \{1\}: expected text, not set"),
+        ({"group": "\ud800"}, "init group .* expected Unicode"),
+        ({"config": {"\ud800": 1}}, "is not Unicode"),
+    ],
+)
+def test_what_cannot_be_kept_leaves_the_id_free(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lineart.init(project="p", id="r", **wrong)
+    lineart.init(project="p", id="r").finish()
+
+
+def test_folder_that_cannot_be_made_is_named_and_nothing_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match=r"init dir .*file': the folder .* cannot be made"):
+        lineart.init(project="p", id="r", dir=str(tmp_path / "file"))
+    assert len(lineart.Api().runs("default/p")) == 0
+    with lineart.init(project="p", id="r", resume="allow") as run:
+        run.log({"x": 1})
+    assert state(run.path) == "finished"
+
+
+def test_current_folder_that_was_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match="the current folder was removed"):
+        lineart.init(project="p")
+
+
+def test_names_and_notes_that_are_set_are_text() -> None:
+    run = lineart.init(project="p")
+    for wrong in (5, {1}, "\ud800"):
+        with pytest.raises(UsageError, match="run name"):
+            run.name = wrong  # type: ignore[assignment]
+        with pytest.raises(UsageError, match="run notes"):
+            run.notes = wrong  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="tags 5"):
+        run.tags = 5  # type: ignore[assignment]

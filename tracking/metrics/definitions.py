@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ...storage.errors import UsageError
+from ..values import plain
 
 Goal = Literal["minimize", "maximize"]
 SUMMARIES = ("min", "max", "mean", "best", "last", "first", "none")
@@ -56,8 +57,17 @@ class Definition:
         return cls(name, step_metric, kinds, goal, bool(hidden), sync)  # type: ignore[arg-type]
 
     def as_json(self) -> dict[str, Any]:
-        """For the journal."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, (), False)}
+        """For the journal: what differs from the defaults."""
+        said = asdict(self)
+        return {field.name: said[field.name] for field in fields(self) if said[field.name] != field.default}
+
+    def summary_of(self, known: Aggregate) -> Any:
+        """What stands in the summary for the values of a metric, as JSON; None when there is nothing yet."""
+        found = {kind: known.get(kind, self.goal) for kind in self.summary}
+        said = {kind: plain(value, self.name) for kind, value in found.items() if value is not None}
+        if len(self.summary) == 1:
+            return next(iter(said.values()), None)
+        return said or None
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> Definition:

@@ -7,6 +7,7 @@ metrics, and two rows if both name the same one: nothing is dropped. Rows are in
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from ...artifacts.names import ProjectName
 from ...storage.errors import UsageError
 from ...storage.store import Store
 from ..run_folder import RunFolder
-from .cells import DEFAULT, Cells, cells_of, of_cell
+from .cells import DEFAULT, SYSTEM, Cells, cells_of, of_cell
+from .definitions import Aggregate
 from .pieces import Pieces, collect
 
 if TYPE_CHECKING:
@@ -137,6 +139,16 @@ class RunHistory:
         columns[2] = [time_us / 1e6 for time_us in columns[2]]
         return Buckets(*columns)
 
+    def aggregates(self, keys: Sequence[str]) -> dict[str, Aggregate]:
+        """Count, sum, extremes, first and last of metrics over all that was logged, in the order of time."""
+        with self._table(self._pieces(), keys, "default") as connection:
+            found = connection.execute(_AGGREGATES).fetchall()
+        made = {}
+        for key, count, total, *ends in found:
+            low, high, first, last = (None if end is None else of_cell(end["v"], end["t"]) for end in ends)
+            made[key] = Aggregate(count, total or 0.0, low, high, first, last)
+        return made
+
     # Where it comes from
 
     def _pieces(self) -> Pieces:
@@ -160,10 +172,15 @@ class RunHistory:
         max_step: int | None,
         stream: Stream,
     ) -> Iterator[_Row]:
-        """The rows as they were logged, by step and time."""
-        sources = [_rows_of(cells_of(pieces.tails, keys=keys, stream=stream), min_step, max_step)]
+        """The rows as they were logged, by step and time; measurements by time, numbered anew over all processes."""
+        first, last = (None, None) if stream == SYSTEM else (min_step, max_step)
+        sources = [_rows_of(cells_of(pieces.tails, keys=keys, stream=stream), first, last)]
         if any(stream in part.streams for part in pieces.parts):
-            sources.append(self._part_rows(pieces, keys, min_step, max_step, stream))
+            sources.append(self._part_rows(pieces, keys, first, last, stream))
+        if stream == SYSTEM:
+            measured = sorted(itertools.chain(*sources), key=lambda row: row[1])
+            numbered = ((step, row[1], row[2]) for step, row in enumerate(measured))
+            return (row for row in numbered if _is_between(row[0], min_step, max_step))
         return heapq.merge(*sources, key=lambda row: row[:2])
 
     def _part_rows(
@@ -216,7 +233,12 @@ class RunHistory:
                 )
             load(connection, "tail_cells", pieces.tails, keys=keys, stream=stream)
             selects.append("SELECT 1000000 AS part, key, step, row, time_us, value, text FROM tail_cells")
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW history AS {' UNION ALL '.join(selects)}")
+            steps = (
+                "* REPLACE (dense_rank() OVER (ORDER BY time_us) - 1 AS step)" if stream == SYSTEM else "*"
+            )
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW history AS SELECT {steps} FROM ({' UNION ALL '.join(selects)})"
+            )
             yield connection
 
     def _from_rollup(
@@ -270,6 +292,14 @@ class RunHistory:
 
 _Row = tuple[int, int, dict[str, Any]]  # step, time in µs, values
 
+# As `Aggregate.add`: true, false and NaN are no numbers; whole numbers stay whole.
+_AGGREGATES = """
+SELECT key, count(*) FILTER (n), sum(value) FILTER (n), arg_min(cell, value) FILTER (n),
+       arg_max(cell, value) FILTER (n), arg_min(cell, (time_us, part, row)), arg_max(cell, (time_us, part, row))
+FROM (SELECT *, {'v': value, 't': text} AS cell,
+             value IS NOT NULL AND NOT isnan(value) AND coalesce(text NOT IN ('true', 'false'), true) AS n FROM history)
+GROUP BY key"""
+
 _BUCKETS = """
 SELECT min(step), max(step), max(time_us), count(*), min(value) FILTER (NOT isnan(value)),
        max(value) FILTER (NOT isnan(value)), avg(value) FILTER (NOT isnan(value)), arg_max(value, place)
@@ -287,7 +317,7 @@ GROUP BY part ORDER BY part"""
 
 _RANGES = """
 WITH span AS (SELECT min(step) AS low, max(step) AS high FROM history)
-SELECT (step - low) * ?::BIGINT // (high - low + 1) AS range, key, max(step), max(time_us),
+SELECT (step - low)::HUGEINT * ? // (high - low + 1) AS range, key, max(step), max(time_us),
        avg(value) FILTER (NOT isnan(value)), arg_max(text, (step, time_us))
 FROM history, span GROUP BY range, key ORDER BY range, key"""
 
@@ -297,9 +327,13 @@ def _rows_of(cells: Cells, min_step: int | None, max_step: int | None) -> Iterat
     for key, step, number, time_us, value, text in zip(
         cells.key, cells.step, cells.row, cells.time_us, cells.value, cells.text, strict=True
     ):
-        if (min_step is None or step >= min_step) and (max_step is None or step < max_step):
+        if _is_between(step, min_step, max_step):
             rows.setdefault(number, (step, time_us, {}))[2][key] = of_cell(value, text)
     yield from sorted(rows.values(), key=lambda row: row[:2])
+
+
+def _is_between(step: int, min_step: int | None, max_step: int | None) -> bool:
+    return (min_step is None or step >= min_step) and (max_step is None or step < max_step)
 
 
 def _merged(rows: Iterator[_Row]) -> Iterator[_Row]:

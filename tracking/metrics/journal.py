@@ -106,7 +106,12 @@ class Journal:
                     break
                 pieces.append(piece)
                 offset += len(piece)
-            return b"".join(pieces) + self.held
+            return b"".join(pieces) + (b"\n" if self._torn and self._held else b"") + self.held
+
+    def rename(self, path: Path) -> None:
+        """Give the file another name. Raises: OSError."""
+        self.path.replace(path)
+        self.path = path
 
     def touch(self) -> None:
         """Say that the process is alive, to those who cannot see its lock."""

@@ -21,6 +21,8 @@ from typing import Any
 
 import orjson
 
+from ...storage.errors import UsageError
+
 
 def row_line(step: int, time_s: float, data: Mapping[str, Any], more: bool) -> bytes:
     """One call of `log`. `data` is flat and plain."""
@@ -36,11 +38,19 @@ def line(kind: str, value: Any, time_s: float | None = None) -> bytes:
 
 
 def encoded(value: Any) -> bytes:
-    """`value` as JSON in one line; text that is not Unicode (lone surrogates) is escaped."""
+    """`value` as JSON in one line. Raises: UsageError for names that are not Unicode, and for endless nesting."""
     try:
         return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except TypeError:  # nested more deeply than orjson goes
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"name {error.object[max(0, error.start - 20) : error.end + 20]!a}: is not Unicode (a lone surrogate);"
+                " rename it"
+            ) from None
+        except RecursionError:
+            raise UsageError("value: is nested without end, or too deeply") from None
 
 
 def decoded(text: bytes) -> dict[str, Any] | None:

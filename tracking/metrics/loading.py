@@ -95,12 +95,13 @@ FROM read_json('{path}', format = 'newline_delimited', maximum_object_size = {li
 
 _LOGGED = "SELECT n, step, n AS row, time_us, log AS cells FROM lines WHERE log IS NOT NULL"
 
-# A line that goes on with the row before it has that row's number and time.
+# A line that goes on with the row before it has that row's number and time; the first one has its own, since what it
+# goes on with was compacted before.
 _CONTINUED = """
 SELECT n, step, first.n AS row, first.time_us AS time_us, cells
-FROM (SELECT n, step, log AS cells, max(CASE WHEN more THEN NULL ELSE {'n': n, 'time_us': time_us} END)
+FROM (SELECT n, step, log AS cells, max(CASE WHEN more AND n > head THEN NULL ELSE {'n': n, 'time_us': time_us} END)
                                         OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS first
-      FROM lines WHERE log IS NOT NULL)"""
+      FROM (SELECT *, min(n) OVER () AS head FROM lines WHERE log IS NOT NULL))"""
 
 _MEASURED = """
 SELECT n, row_number() OVER (ORDER BY n) - 1 AS step, n AS row, time_us, system AS cells
@@ -112,8 +113,7 @@ SELECT stream, key, step, row, time_us,
        CASE WHEN starts_with(text, '{{') THEN
                 CASE text WHEN '{{"_float":"nan"}}' THEN 'nan'::DOUBLE WHEN '{{"_float":"inf"}}' THEN 'inf'::DOUBLE
                           WHEN '{{"_float":"-inf"}}' THEN '-inf'::DOUBLE
-                          ELSE try_cast(coalesce(json_extract_string(text, '$._decimal'),
-                                                 json_extract_string(text, '$._int')) AS DOUBLE) END
+                          ELSE try_cast(regexp_extract(text, '^{{"_(?:decimal|int)":"([^"]+)"}}$', 1) AS DOUBLE) END
             WHEN text = 'true' THEN 1 WHEN text = 'false' THEN 0
             WHEN starts_with(text, '"') THEN NULL ELSE try_cast(text AS DOUBLE) END AS value,
        CASE WHEN text IN ('{{"_float":"nan"}}', '{{"_float":"inf"}}', '{{"_float":"-inf"}}') THEN NULL

@@ -20,13 +20,14 @@ from typing import Any
 
 from ...artifacts.names import ProjectName
 from ...storage.codec import compress_whole, decompress_whole
-from ...storage.errors import ConflictError, IntegrityError, NotFoundError
+from ...storage.errors import CommError, ConflictError, IntegrityError, NotFoundError
 from ...storage.store import Store, project_prefix
 from ..run_folder import RunFolder
 
 FORMAT = 1
 _SEGMENT = re.compile(r"segments/(?P<writer>[^/]+)/(?P<start>\d{12})-(?P<end>\d{12})\.jsonl\.zst\Z")
 _PART = re.compile(r"history/(?P<number>\d{6})\.json\Z")
+_LOOKS = 10
 _SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 
 
@@ -94,11 +95,22 @@ def run_prefix(project: ProjectName, run: str) -> str:
 
 def collect(store: Store, project: ProjectName, run: str, folder: RunFolder | None) -> Pieces:
     """Find every piece. Raises: IntegrityError for a damaged part or segment; CommError."""
+    for _ in range(_LOOKS):
+        found = _collect(store, project, run, folder)
+        if found is not None:
+            return found
+    raise CommError(f"history of run {project}/{run}: it is being compacted over and over; try again")
+
+
+def _collect(store: Store, project: ProjectName, run: str, folder: RunFolder | None) -> Pieces | None:
+    """None when a segment went away meanwhile: then a part covers it that was not there before."""
     journals = _journals(folder)
     prefix = run_prefix(project, run)
     parts: list[Part] = []
     segments: dict[str, list[tuple[int, int, str]]] = {}
-    for found in store.backend.list(prefix):
+    # Segments first: what goes from there has come to the parts before.
+    keys = [*store.backend.list(f"{prefix}segments/"), *store.backend.list(f"{prefix}history/")]
+    for found in keys:
         name = found.key[len(prefix) :]
         if match := _PART.match(name):
             parts.append(Part.decode(int(match["number"]), store.backend.read(found.key)))
@@ -112,9 +124,12 @@ def collect(store: Store, project: ProjectName, run: str, folder: RunFolder | No
             covered[writer] = max(covered.get(writer, 0), end)
     tails = []
     for writer in sorted({*segments, *journals}):
-        tail = _tail(
-            store, writer, covered.get(writer, 0), segments.get(writer, []), journals.get(writer, b"")
-        )
+        try:
+            tail = _tail(
+                store, writer, covered.get(writer, 0), segments.get(writer, []), journals.get(writer, b"")
+            )
+        except NotFoundError:
+            return None
         if tail.data:
             tails.append(tail)
     return Pieces(parts, tails)
@@ -135,9 +150,7 @@ def _tail(
     store: Store, writer: str, start: int, segments: list[tuple[int, int, str]], journal: bytes
 ) -> Tail:
     pieces, at = [], start
-    if len(journal) >= max(
-        [start, *(end for _, end, _ in segments)]
-    ):  # all is here, nothing needs to be fetched
+    if len(journal) >= max([start, *(end for _, end, _ in segments)]):  # all is here: nothing is fetched
         stored = start
         for begin, end, _ in sorted(segments):
             if begin <= stored < end:
@@ -150,10 +163,7 @@ def _tail(
             raise IntegrityError(
                 f"history of {store.url}: {key} starts at {begin}, expected {at}; a segment is missing"
             )
-        try:
-            data = decompress_whole(store.backend.read(key), _SEGMENT_LIMIT_BYTES)
-        except NotFoundError:
-            break  # compacted meanwhile; the caller sees it when it looks again
+        data = decompress_whole(store.backend.read(key), _SEGMENT_LIMIT_BYTES)
         pieces.append(data[at - begin :])
         at = end
     stored = at

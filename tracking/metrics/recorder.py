@@ -17,11 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ...storage.errors import UsageError
-from ..values import DELETED, Summary, plain, plain_number, shown
+from ..values import DELETED, Summary, plain, plain_number, plain_text, shown
 from .definitions import Aggregate, Definition, Definitions
 from .lines import line, row_line
 
 _BIG = 1 << 63
+_LAST_STEP = _BIG - 2  # the one after it can still be counted
+_LAST_TIME_S = 253402300800.0  # the end of the year 9999
 _RESERVED = ("_step", "_timestamp", "_runtime")
 
 
@@ -57,7 +59,7 @@ class Recorder:
         self._media = media
         self._now = now
         self._open_step: int | None = None  # of the row that the next call goes on with
-        self._set_by_user: set[str] = set()
+        self.set_by_user: set[str] = set()  # summary keys that no logged value replaces
         self._aggregates: dict[str, Aggregate] = {}
         self._step_values: dict[str, Any] = {}
 
@@ -71,14 +73,17 @@ class Recorder:
         for key, value in data.items():
             kind = type(value)
             if type(key) is not str or not key:
-                raise _bad_key(key)
+                key = _key(key)  # noqa: PLW2901 - the same name, as text
             # The cheap cases first: they are nearly all. `value - value` is 0 unless it is NaN or infinite.
             if (kind is float and value - value == 0.0) or (kind is int and -_BIG <= value < _BIG):  # noqa: SIM114
                 row[key] = value
-            elif kind is bool or kind is str or value is None:
+            elif kind is bool or value is None or (kind is str and value.isascii()):
                 row[key] = value
             else:
-                self._take(row, key, value)
+                try:
+                    self._take(row, key, value)
+                except RecursionError:
+                    raise UsageError(f"metric {key!r}: is nested without end, or too deeply") from None
         now = self._now()
         if "_timestamp" in row:
             now = _timestamp(row.pop("_timestamp"))
@@ -89,6 +94,8 @@ class Recorder:
             self._write(row, now, self.step if step is None else _step(step), step is None, commit)
 
     def _write(self, row: dict[str, Any], now: float, step: int, is_next: bool, commit: bool | None) -> None:
+        if step > _LAST_STEP:
+            raise UsageError(f"log step {step}: is beyond the last one, {_LAST_STEP}")
         if self.definitions:
             self._add_step_metrics(row)
         self._journal().append(row_line(step, now, row, self._open_step == step))
@@ -99,7 +106,7 @@ class Recorder:
             self._open_step = None
             if is_next or step >= self.step:
                 self.step = step + 1
-        if self._set_by_user or self.definitions:
+        if self.set_by_user or self.definitions:
             self._summarise(row)
         else:
             self._last.update(row)
@@ -110,17 +117,15 @@ class Recorder:
         if number is not None:
             row[key] = number
         elif isinstance(value, str):
-            row[key] = str.__str__(value)
+            row[key] = plain_text(value)
         elif isinstance(value, Mapping):
             for inner, item in value.items():
-                if type(inner) is not str or not inner:
-                    raise _bad_key(inner)
-                self._take_any(row, f"{key}.{inner}", item)
+                self._take_any(row, f"{key}.{_key(inner)}", item)
         else:
             row[key] = self._plain(value, key)
 
     def _take_any(self, row: dict[str, Any], key: str, value: Any) -> None:
-        if value is None or type(value) in (bool, str):
+        if value is None or type(value) is bool:
             row[key] = value
         else:
             self._take(row, key, value)
@@ -128,11 +133,8 @@ class Recorder:
     def _plain(self, value: Any, key: str) -> Any:
         if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
             return plain(value.item(), f"metric {key!r}")  # numpy and torch scalars
-        try:
-            found = self._media(value)
-            return plain(value, f"metric {key!r}", self._media) if found is None else found
-        except RecursionError:
-            raise UsageError(f"metric {key!r}: is nested without end, or too deeply") from None
+        found = self._media(value)
+        return plain(value, f"metric {key!r}", self._media) if found is None else found
 
     def take_row(self, row: Mapping[str, Any], time_s: float, step: int) -> None:
         """Take in a row that is in a journal already."""
@@ -153,9 +155,9 @@ class Recorder:
             self._journal().append(line("summary", values, self._now()))
             for key, value in values.items():
                 if value == DELETED:
-                    self._set_by_user.discard(key)
+                    self.set_by_user.discard(key)
                 else:
-                    self._set_by_user.add(key)
+                    self.set_by_user.add(key)
 
     def preset(self, metric: str, aggregate: Aggregate) -> None:
         """What an earlier part of the run has logged of a metric."""
@@ -174,7 +176,7 @@ class Recorder:
 
     def _summarise(self, row: Mapping[str, Any]) -> None:
         for key, value in row.items():
-            if key in self._set_by_user:
+            if key in self.set_by_user:
                 continue
             definition = self.definitions.of(key)
             kinds = definition.summary if definition is not None else ()
@@ -187,16 +189,18 @@ class Recorder:
                     if key in self._last:
                         known.add(shown(self._last[key]))
                 known.add(shown(value))
-                found = {kind: known.get(kind, definition.goal) for kind in kinds}
-                found = {kind: plain(item, key) for kind, item in found.items() if item is not None}
-                if found:
-                    self._last[key] = next(iter(found.values())) if len(kinds) == 1 else found
+                found = definition.summary_of(known)
+                if found is not None:
+                    self._last[key] = found
 
 
-def _bad_key(key: Any) -> TypeError:
-    if key == "":
-        return TypeError("log takes a dictionary with text keys, and '' is empty; give the metric a name")
-    return TypeError(f"log takes a dictionary with text keys, not {type(key).__name__} {key!r}")
+def _key(key: Any) -> str:
+    """A metric's name, of a kind of text (`numpy.str_`, an enum's). Raises: TypeError."""
+    if not isinstance(key, str):
+        raise TypeError(f"log takes a dictionary with text keys, not {type(key).__name__} {key!r}")
+    if not key:
+        raise TypeError("log takes a dictionary with text keys, and '' is empty; give the metric a name")
+    return str.__str__(key)
 
 
 def _step(step: Any) -> int:
@@ -209,7 +213,7 @@ def _step(step: Any) -> int:
             raise UsageError(
                 f"log step {step!r}: expected a whole number, not {type(step).__name__}"
             ) from None
-    if not 0 <= number < _BIG:
+    if number < 0:
         raise UsageError(f"log step {number}: expected 0 or more")
     return number
 
@@ -217,4 +221,6 @@ def _step(step: Any) -> int:
 def _timestamp(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"log _timestamp {value!r}: expected seconds since the epoch")
+    if not 0 <= value < _LAST_TIME_S:
+        raise UsageError(f"log _timestamp {value!r}: expected seconds since 1970, before the year 10000")
     return float(value)

@@ -102,7 +102,12 @@ def test_amounts_count_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_process_that_ended_is_not_asked_again() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    code = "print('here', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # until then the process may not have become what it is to be
         sampler = SystemSampler(child.pid)
         assert sampler.sample()["system/memory.process_mb"] > 1
     found = sampler.sample()

@@ -20,6 +20,7 @@ from lineart.storage.errors import IntegrityError, UsageError
 from lineart.storage.store import Store
 from lineart.tracking.metrics import RunHistory, compaction
 from lineart.tracking.metrics.cells import cells_of, of_cell
+from lineart.tracking.metrics.compaction import compact
 from lineart.tracking.metrics.journal import Journal
 from lineart.tracking.metrics.lines import line, row_line
 from lineart.tracking.metrics.loading import COLUMNS, _parse
@@ -293,3 +294,60 @@ def test_small_limit_is_where_the_forms_meet(monkeypatch: pytest.MonkeyPatch) ->
     assert any(name.endswith(".parquet") for name in files(run))
     rows = [{k: v for k, v in row.items() if k[0] != "_"} for row in history(run).rows()]
     assert rows == [{"a": 1, "b": "x"}, {"a": 2, "c": 3}]
+
+
+def test_tail_that_goes_on_with_a_compacted_row_has_a_row_of_its_own() -> None:
+    data = row_line(4000, 100.0, {"b": 2}, True) + row_line(4001, 101.0, {"b": 3}, False)
+    tail = Tail("w", 0, len(data), data, 0)
+    with cursor() as connection:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE fast ({COLUMNS})")
+        assert _parse(connection, "fast", [tail], None, None)
+        found = connection.execute("SELECT step, time_us, value FROM fast ORDER BY step").fetchall()
+    assert found == [(4000, 100_000_000, 2.0), (4001, 101_000_000, 3.0)]
+
+
+def test_reader_sees_all_while_others_compact(monkeypatch: pytest.MonkeyPatch) -> None:
+    with lineart.init(project="p", id="r") as run:
+        for number in range(100):
+            run.log({"x": number})
+    workspace, project, name = parts(run.path)
+    backend = type(workspace.store.backend)
+    real, times = backend.read, []
+
+    def late(self: Any, key: str, *args: Any, **more: Any) -> bytes:
+        if "/segments/" in key and not times:
+            times.append(key)
+            monkeypatch.setattr("lineart.tracking.metrics.compaction.SMALL_BYTES", 0)
+            compact(
+                workspace.store, project, name, RunFolder.of(workspace.store, project, name, workspace.data)
+            )
+        return bytes(real(self, key, *args, **more))
+
+    monkeypatch.setattr(backend, "read", late)
+    assert values(run, "x") == list(range(100))
+    assert times
+
+
+def test_far_steps_are_cut_into_ranges() -> None:
+    with lineart.init(project="p") as run:
+        for step in [*range(50), 1_800_000_000_000_000_000]:
+            run.log({"x": step}, step=step)
+    found = history(run).columns(["x"], samples=20)
+    assert found["_step"] == [49, 1_800_000_000_000_000_000]
+
+
+def test_measurements_of_several_processes_are_in_the_order_of_time() -> None:
+    rows = [line("system", {"cpu": float(time)}, 100.0 + time) for time in range(6)]
+    lineart.init(project="p", id="r").finish()
+    workspace, project, name = parts("default/p/r")
+    folder = RunFolder.of(workspace.store, project, name, workspace.data)
+    for writer, own in (("a", rows[::2]), ("b", rows[1::2])):
+        journal = Journal(folder.new(writer) / "journal.jsonl")
+        journal.append(line("writer", writer) + b"".join(own))
+        journal.close()
+    for _ in range(2):
+        found = list(history("default/p/r").rows(["cpu"], min_step=1, stream="system"))
+        assert [(row["_step"], row["cpu"]) for row in found] == [(n, float(n)) for n in range(1, 6)]
+        buckets = history("default/p/r").buckets("cpu", 3, stream="system")
+        assert (buckets.step, buckets.mean) == ([0, 2, 4], [0.5, 2.5, 4.5])
+        compact(workspace.store, project, name, folder)

@@ -82,7 +82,7 @@ def test_two_calls_at_one_step_are_one_row_unless_they_name_the_same() -> None:
     assert rows == [{"train": 1, "val": 2}, {"train": 5}]
 
 
-@pytest.mark.parametrize("step", [-1, 1.5, "3", None.__class__, 1 << 63])
+@pytest.mark.parametrize("step", [-1, 1.5, "3", None.__class__, (1 << 63) - 1, 1 << 63])
 def test_step_that_is_none_is_refused_and_writes_nothing(recorder: Recorder, lines: Lines, step: Any) -> None:
     with pytest.raises(UsageError, match="step"):
         recorder.log({"a": 1}, step=step)
@@ -171,6 +171,36 @@ def test_ten_thousand_metrics_in_one_call() -> None:
     assert {key: first[key] for key in data} == data
 
 
+ENDLESS: dict[str, Any] = {}
+ENDLESS["again"] = ENDLESS
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udcff"])
+def test_name_that_is_not_unicode_is_refused(recorder: Recorder, lines: Lines, name: str) -> None:
+    for data in ({name: 1}, {"a": {name: 1}}, {"a": [{name: 1}]}):
+        with pytest.raises(UsageError, match="is not Unicode"):
+            recorder.log(data)
+    assert (lines.data, recorder.step) == (b"", 0)
+
+
+def test_names_may_be_of_a_kind_of_text(recorder: Recorder, lines: Lines) -> None:
+    recorder.log({np.str_("a"): 1, "b": {np.str_("c"): 2}})
+    assert lines.rows() == [(0, {"a": 1, "b.c": 2})]
+
+
+@pytest.mark.parametrize("time", [math.nan, math.inf, -1, 1_795_253_167_250_464_586, 10**400, True, "now"])
+def test_time_that_is_none_is_refused_and_writes_nothing(recorder: Recorder, lines: Lines, time: Any) -> None:
+    with pytest.raises(UsageError, match="_timestamp"):
+        recorder.log({"a": 1, "_timestamp": time})
+    assert lines.data == b""
+
+
+def test_after_the_last_step_there_is_none(recorder: Recorder) -> None:
+    recorder.log({"a": 1}, step=(1 << 63) - 2)
+    with pytest.raises(UsageError, match="beyond the last one"):
+        recorder.log({"a": 2})
+
+
 @pytest.mark.parametrize(
     "wrong", [[("a", 1)], "a", None, 3, {1: 2}, {"": 1}, {"a": {2: 3}}, {("a",): 1}], ids=repr
 )
@@ -182,7 +212,9 @@ def test_what_is_no_dictionary_of_names_is_a_type_error(recorder: Recorder, line
 
 
 @pytest.mark.parametrize(
-    "wrong", [object(), {"deep": object()}, [object()], 1j, b"bytes"], ids=lambda x: type(x).__name__
+    "wrong",
+    [object(), {"deep": object()}, [object()], 1j, b"bytes", ENDLESS, [ENDLESS]],
+    ids=lambda x: type(x).__name__,
 )
 def test_value_that_cannot_be_kept_is_named_and_nothing_is_written(
     recorder: Recorder, lines: Lines, wrong: Any
@@ -298,13 +330,3 @@ def test_exact_definition_goes_before_a_pattern() -> None:
 def test_definition_with_a_fault_is_named(wrong: dict[str, Any], message: str) -> None:
     with lineart.init(project="p") as run, pytest.raises(UsageError, match=message):
         run.define_metric(**wrong)
-
-
-def test_summary_definitions_go_on_after_a_resume() -> None:
-    with lineart.init(project="p", id="r") as run:
-        run.define_metric("acc", summary="max")
-        run.log({"acc": 5})
-    with lineart.init(project="p", id="r", resume="must") as run:
-        run.log({"acc": 2})
-    assert run.summary["acc"] == 5
-    assert values(run, "acc") == [5, 2]
