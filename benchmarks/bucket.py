@@ -40,7 +40,8 @@ def running_server() -> Iterator[str]:
     with subprocess.Popen(
         [sys.executable, "-c", _SERVER, str(tests)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()
         finally:

@@ -3,8 +3,8 @@
     python benchmarks/proxy.py http://127.0.0.1:9000 --delay-ms 20
 
 prints the address that it listens on and serves until its standard input ends. It is steered by requests to itself:
-``GET /_proxy/stats`` gives the counts since the last ``/_proxy/reset``; ``/_proxy/set?delay_ms=20&fail=0.1&lose=0.2&refuse=1``
-changes what it does. `fail` is the share of requests answered 503 before they reach the server, `lose` the share whose
+``GET /_proxy/stats`` gives the counts since the last ``/_proxy/reset``; ``/_proxy/set?delay_ms=20&fail=0.1&refuse=1``
+changes what it does: `fail` is the share of requests answered 503 before they reach the server, `lose` the share whose
 answer is thrown away after the server has acted on them, `refuse` closes every connection.
 """
 
@@ -95,7 +95,9 @@ class Proxy:
         from_server, to_server = upstream
         if b"\r\nexpect: 100-continue" in head.lower():
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:"))
+            head = b"\r\n".join(
+                line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:")
+            )
         to_server.write(head)
         await _copy_body(reader, to_server, head)
         await to_server.drain()
@@ -124,7 +126,10 @@ class Proxy:
         if what == "reset":
             self.counts, self.shown = Counter(), []
         body = json.dumps(said).encode()
-        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        return (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            + body
+        )
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
@@ -198,7 +203,8 @@ def running_proxy(upstream: str, *, delay_ms: float = 0.0) -> Iterator[RunningPr
     """A proxy before `upstream` while the context lasts."""
     command = [sys.executable, __file__, upstream, "--delay-ms", str(delay_ms)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             yield RunningProxy(process, process.stdout.readline().strip())
         finally:

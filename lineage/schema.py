@@ -87,7 +87,8 @@ WITH said AS (SELECT run_id, config AS values, position FROM run_events WHERE co
 several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
 SELECT run_id, values::JSON AS config FROM said ANTI JOIN several USING (run_id)
 UNION ALL
-SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR, ',' ORDER BY key) || '}')::JSON AS config
+SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR, ',' ORDER BY key) || '}')::JSON
+       AS config
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
 WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
@@ -97,7 +98,8 @@ WITH said AS (SELECT run_id, summary AS values, position FROM run_events WHERE s
 several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
 SELECT run_id, values::JSON AS summary FROM said ANTI JOIN several USING (run_id)
 UNION ALL
-SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR, ',' ORDER BY key) || '}')::JSON AS summary
+SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR, ',' ORDER BY key) || '}')::JSON
+       AS summary
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
 WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
