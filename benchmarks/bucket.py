@@ -140,7 +140,7 @@ def main() -> None:
             LINEART_CACHE=str(folder / "cache"),
             HOME=str(folder),
         )
-        options = {"client_kwargs": {"endpoint_url": proxy.endpoint}}
+        options: dict[str, Any] = {"client_kwargs": {"endpoint_url": proxy.endpoint}}
         import s3fs
 
         s3fs.S3FileSystem(**options, skip_instance_cache=True).mkdir(_BUCKET)
