@@ -29,6 +29,7 @@ class Content:
     packs: Sequence[str]
     meta_packs: Sequence[str]
     packs_object: str | None
+    index: str | None = None  # the object with the places of all others (storage/pack_index.py)
     references: Sequence[tuple[str, str]] = ()  # (path, URI) of the first hundred references
     new_bytes: int = 0  # stored by the snapshot that made it; for display
 
@@ -151,6 +152,8 @@ def _create_op(request: LogRequest, number: int, tags: Sequence[str]) -> Op:
         op["packs"] = list(content.packs)
     else:
         op["packs_object"] = content.packs_object
+    if content.index is not None:
+        op["index"] = content.index
     if request.step is not None:
         op["step"] = request.step
     if request.source is not None:

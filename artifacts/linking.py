@@ -44,6 +44,7 @@ def decide_link(state: ProjectState, request: LinkRequest) -> list[Op]:
         packs=version.packs,
         meta_packs=version.meta_packs,
         packs_object=version.packs_object,
+        index=version.index,
         references=request.references,
     )
     found = state.collections.get(request.collection)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from json.encoder import encode_basestring
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from ..storage.digest import is_hex_digest
 from ..storage.errors import IntegrityError, InvalidPathError, NotFoundError
@@ -190,7 +190,7 @@ def _lines(stream: io.BufferedIOBase) -> list[bytes]:
     return lines
 
 
-def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
+def find_entry(stream: IO[bytes], path: str) -> Entry | None:
     """Look `path` up in a stored manifest by bisection, reading a few of its chunks instead of all.
 
     Raises: IntegrityError.
@@ -218,7 +218,7 @@ def find_entry(stream: io.BufferedReader, path: str) -> Entry | None:
     return None
 
 
-def seek_path(stream: io.BufferedReader, path: str) -> None:
+def seek_path(stream: IO[bytes], path: str) -> None:
     """Place `stream` at the first line of a stored manifest whose path is not less than `path`, by bisection.
 
     Raises: IntegrityError.

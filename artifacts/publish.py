@@ -73,6 +73,7 @@ def publish(
         packs=packs,
         meta_packs=meta_packs,
         packs_object=packs_object,
+        index=packed.index,
         references=listed_references(manifest),
         new_bytes=packed.new_bytes,
     )

@@ -61,6 +61,7 @@ class VersionState:
     source: str | None = None  # of a link: "entity/project/collection:vN", which has the same content
     links: tuple[str, ...] = ()  # full names of the versions that are links to this one
     updated_at: str = ""  # of its last revision
+    index: str | None = None  # the object with the places of all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,7 @@ def _create(collection: CollectionState, op: Op, transaction: Transaction) -> Co
         step=op.get("step"),
         source=op.get("source"),
         updated_at=transaction.time,
+        index=op.get("index"),
     )
     return replace(
         collection,

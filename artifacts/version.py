@@ -18,6 +18,7 @@ from typing import IO
 
 from ..storage.digest import digest_of, parse_hex
 from ..storage.errors import Error, IntegrityError, NotFoundError, StoreError, UsageError
+from ..storage.pack_index import PackSet
 from ..storage.restore import TEMPORARY_PREFIX, FileTarget, Progress, digest_of_file, target_error
 from ..storage.statcache import Fingerprint
 from ..storage.store import Store
@@ -27,6 +28,8 @@ from .paths import check_portable
 from .project import Project
 from .references import References
 from .state import VersionState
+
+_AT_ONCE_BYTES = 32 * 1024 * 1024
 
 
 class Version:
@@ -47,27 +50,23 @@ class Version:
         return ArtifactName(self.project, self.collection, f"v{self.state.number}")
 
     @cached_property
-    def _pack_lists(self) -> tuple[list[bytes], list[bytes]]:
-        """Metadata packs and data packs."""
-        meta = [parse_hex(pack) for pack in self.state.meta_packs]
+    def packs(self) -> PackSet:
+        """Every pack that holds something of this version."""
+        meta = tuple(parse_hex(pack) for pack in self.state.meta_packs)
+        index = None if self.state.index is None else parse_hex(self.state.index)
         if self.state.packs_object is None:
-            return meta, [parse_hex(pack) for pack in self.state.packs]
+            return PackSet(meta, tuple(parse_hex(pack) for pack in self.state.packs), index)
         try:
             lists = json.loads(bytes(self.store.objects.read(parse_hex(self.state.packs_object), meta)))
-            return [*meta, *map(parse_hex, lists["meta_packs"])], [parse_hex(pack) for pack in lists["packs"]]
+            more, data = tuple(map(parse_hex, lists["meta_packs"])), tuple(map(parse_hex, lists["packs"]))
+            return PackSet((*meta, *more), data, index)
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"version {self.name}: its list of packs is damaged ({error!r})") from error
 
     @property
-    def packs(self) -> list[bytes]:
-        """Every pack that holds something of this version."""
-        meta, data = self._pack_lists
-        return [*meta, *data]
-
-    @property
-    def _manifest_packs(self) -> list[bytes]:
+    def _manifest_packs(self) -> tuple[bytes, ...]:
         """Where the manifest lies: a reader with an empty cache needs no data pack's trailer for it."""
-        return self._pack_lists[0]
+        return self.packs.meta
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -82,11 +81,20 @@ class Version:
         if "manifest" in self.__dict__:
             found = self.manifest.get(path)
         else:
-            with self.open_manifest() as stream:
+            with self._manifest_reader() as stream:
                 found = find_entry(stream, path)
         if found is None:
             raise NotFoundError(f"path {path!r} is not in {self.name.short}{nearest(path, self.manifest)}")
         return found
+
+    def _manifest_reader(self) -> IO[bytes]:
+        """Of a remote store a manifest comes at once if it is not too long: looking for the place takes requests."""
+        reader = self.open_manifest()
+        size_bytes = reader.seek(0, io.SEEK_END)
+        if self.store.backend.local_path("packs") is not None or size_bytes > _AT_ONCE_BYTES:
+            return reader
+        reader.close()
+        return io.BytesIO(self.store.objects.read(parse_hex(self.state.digest), self._manifest_packs))
 
     def open_manifest(self) -> io.BufferedReader:
         """A reader of the stored manifest that fetches only the chunks touched."""

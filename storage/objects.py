@@ -5,22 +5,38 @@ Nothing that has not been hashed leaves this module. A mismatch is an `Integrity
 
 from __future__ import annotations
 
+import contextlib
 import io
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from .backend import Backend, Buffer
+from .cache import CachingBackend
 from .codec import Codec, decode, decode_chunk_list
 from .digest import digest_of, short
-from .errors import FormatError, IntegrityError, NotFoundError
+from .errors import Error, FormatError, IntegrityError, NotFoundError
 from .locations import Location, Locations
-from .pack import TAIL_BYTES, PackedObject, decode_trailer, pack_key, trailer_length
+from .pack import (
+    TAIL_BYTES,
+    PackedObject,
+    decode_trailer,
+    encode_trailer,
+    pack_key,
+    packed_bytes,
+    trailer_length,
+)
+from .pack_index import FROM_PACKS, PackSet, decode_index
+from .planning import Run, plan_runs
 
 _REPAIR = 'run "art verify --all" to see what else is damaged, and restore the pack from a copy of the store'
-_PARALLEL_TRAILERS = 8
+_PARALLEL_READS = 8
+_WHOLE_RUN_BYTES = 16 * 1024 * 1024  # of an object that is read into memory anyway
+_AHEAD_PIECES = 64
+_AHEAD_BYTES = 4 * 1024 * 1024
+_KEPT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +117,57 @@ class Objects:
         """Make the objects of `packs` known by reading unknown trailers. Raises: NotFoundError, IntegrityError."""
         wanted = set(packs)
         unknown = sorted(wanted - self._locations.known_packs(wanted))
+        if isinstance(packs, PackSet) and packs.index is not None and len(unknown) >= FROM_PACKS:
+            self._learn_from_index(packs, packs.index)
+            unknown = sorted(wanted - self._locations.known_packs(wanted))
         if len(unknown) < 2:
             trailers = map(self.read_trailer, unknown)
             for pack, (size_bytes, objects) in zip(unknown, trailers, strict=True):
                 self._locations.add(pack, size_bytes, objects)
             return
-        with ThreadPoolExecutor(_PARALLEL_TRAILERS) as pool:
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             for pack, (size_bytes, objects) in zip(
                 unknown, pool.map(self.read_trailer, unknown), strict=True
             ):
                 self._locations.add(pack, size_bytes, objects)
 
+    def _learn_from_index(self, packs: PackSet, index: bytes) -> None:
+        try:
+            for pack, size_bytes, objects in decode_index(self.read(index, packs.meta)):
+                self._locations.add(pack, size_bytes, objects)
+                self._keep_end(pack, size_bytes, encode_trailer(objects))
+        except Error:
+            return  # a copy that cannot be read: the packs themselves say the same
+
+    def _keep_end(self, pack: bytes, size_bytes: int, tail: bytes) -> None:
+        """Whoever relies on this pack in an index of a next version needs its trailer again."""
+        if isinstance(self.backend, CachingBackend):
+            self.backend.keep(pack_key(pack), size_bytes - len(tail), tail, is_last=True)
+
     def added(self, pack: bytes, size_bytes: int, objects: Sequence[PackedObject]) -> None:
         """Note a pack that this process has just put into the store."""
         self._confirmed.add(pack)
         self._locations.add(pack, size_bytes, objects)
+        self._keep_end(pack, size_bytes, encode_trailer(objects))
 
     def read_trailer(self, pack: bytes) -> tuple[int, list[PackedObject]]:
         """Size in bytes and index of a pack. Raises: NotFoundError, IntegrityError, FormatError."""
         key = pack_key(pack)
         try:
-            size_bytes = self.backend.stat(key).size_bytes
+            if isinstance(self.backend, CachingBackend):
+                with contextlib.suppress(IntegrityError):
+                    tail = self.backend.kept_end(key)
+                    length = trailer_length(tail)
+                    objects = decode_trailer(memoryview(tail)[max(0, len(tail) - length) :])
+                    return packed_bytes(objects), objects
             tail = self.backend.read(key, -TAIL_BYTES)
+            size_bytes = len(tail) if len(tail) < TAIL_BYTES else None  # all of it, or the pack's end
             length = trailer_length(tail, size_bytes)
             if length > len(tail):
                 tail = self.backend.read(key, -length)
-            return size_bytes, decode_trailer(memoryview(tail)[len(tail) - length :], size_bytes)
+            objects = decode_trailer(memoryview(tail)[len(tail) - length :], size_bytes)
+            self._keep_end(pack, packed_bytes(objects), tail)
+            return packed_bytes(objects), objects
         except IntegrityError as error:
             raise IntegrityError(f"pack {short(pack)}: {error}; {_REPAIR}") from error
         except FormatError as error:
@@ -146,8 +187,11 @@ class Objects:
         pieces = self.chunks(digest, location)
         places = self.locate([piece for piece, _ in pieces], packs)
         out = bytearray()
-        for piece, _ in pieces:
-            out += self.read_plain(piece, places[piece])
+        runs = list(plan_runs(((p, places[p]) for p, _ in pieces), limit_bytes=_WHOLE_RUN_BYTES))
+        for run, payload in zip(runs, self._read_runs(runs), strict=True):
+            for piece, at in run.items:
+                start = at.offset - run.start
+                out += self.open_payload(piece, at, payload[start : start + at.stored_bytes])
         if digest_of(out) != digest:
             raise IntegrityError(
                 f"object {short(digest)} in pack {short(location.pack)}: its chunks hash to another digest; {_REPAIR}"
@@ -172,6 +216,14 @@ class Objects:
 
     def open_payload(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
         """Decode and verify what was read at `location`. Raises: IntegrityError."""
+        try:
+            return self._opened(digest, location, payload)
+        except IntegrityError:
+            if not self.forget_kept([location.pack]):
+                raise
+        return self._opened(digest, location, self.read_payload(digest, location))
+
+    def _opened(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
         try:
             data = decode(location.codec, payload, location.raw_bytes)
         except IntegrityError as error:
@@ -199,6 +251,35 @@ class Objects:
             raise self._damaged(digest, location, IntegrityError("the pack is truncated"))
         return payload
 
+    def read_run(self, run: Run) -> memoryview:
+        """The stored bytes of neighbours, not verified. Raises: NotFoundError, IntegrityError when cut short."""
+        if len(run.items) == 1:  # with the messages that name the object
+            digest, at = run.items[0]
+            return memoryview(self.read_payload(digest, at))
+        try:
+            payload = self.backend.read(pack_key(run.pack), run.start, run.length_bytes)
+        except NotFoundError:
+            payload = b""
+        if len(payload) != run.length_bytes:
+            for digest, at in run.items:
+                self.read_payload(digest, at)  # raises, with the name of the object
+            raise IntegrityError(f"pack {short(run.pack)} is changing; repeat this once it is at rest")
+        return memoryview(payload)
+
+    def _read_runs(self, runs: Sequence[Run]) -> Iterator[memoryview]:
+        if len(runs) < 2 or self.backend.local_path("packs") is not None:
+            yield from map(self.read_run, runs)
+            return
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            yield from pool.map(self.read_run, runs)
+
+    def forget_kept(self, packs: Iterable[bytes]) -> bool:
+        """Drop what this machine keeps of packs whose bytes did not verify; whether there was anything to drop."""
+        if not isinstance(self.backend, CachingBackend):
+            return False
+        dropped = {self.backend.forget(pack_key(pack)) for pack in packs}
+        return True in dropped
+
     def close(self) -> None:
         """Close this thread's connection to the location cache."""
         self._locations.close()
@@ -210,8 +291,6 @@ class Objects:
 
 class ObjectReader(io.RawIOBase):
     """A raw, seekable stream over one object; every piece is verified before a byte of it is handed out."""
-
-    _KEPT_PIECES = 8  # at most 2 MiB each
 
     def __init__(self, objects: Objects, digest: bytes, packs: Iterable[bytes]) -> None:
         self._objects = objects
@@ -229,6 +308,10 @@ class ObjectReader(io.RawIOBase):
             self._starts.append(start)
             start += length
         self._kept: OrderedDict[int, Buffer] = OrderedDict()
+        self._kept_bytes = 0
+        self._expected = -1  # the piece after the last one: who reads on gets more with one request
+        self._ahead = 1
+        self._most_ahead = 1 if objects.backend.local_path("packs") is not None else _AHEAD_PIECES
         self._position = 0
 
     def readable(self) -> bool:
@@ -266,13 +349,27 @@ class ObjectReader(io.RawIOBase):
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]
-        digest, length = self._pieces[number]
-        data = self._objects.read_plain(digest, self._places[digest])
-        if len(data) != length:
-            raise IntegrityError(
-                f"object {short(digest)}: {len(data)} bytes where its list says {length}; {_REPAIR}"
-            )
-        self._kept[number] = data
-        if len(self._kept) > self._KEPT_PIECES:
-            self._kept.popitem(last=False)
-        return data
+        self._ahead = min(2 * self._ahead, self._most_ahead) if number == self._expected else 1
+        following = self._pieces[number : number + self._ahead]
+        run = next(
+            plan_runs(((digest, self._places[digest]) for digest, _ in following), limit_bytes=_AHEAD_BYTES)
+        )
+        payload = self._objects.read_run(run)
+        for at, (digest, place) in enumerate(run.items, number):
+            start = place.offset - run.start
+            data = self._objects.open_payload(digest, place, payload[start : start + place.stored_bytes])
+            if len(data) != self._pieces[at][1]:
+                raise IntegrityError(
+                    f"object {short(digest)}: {len(data)} bytes where its list says {self._pieces[at][1]}; {_REPAIR}"
+                )
+            self._keep(at, data)
+        self._expected = number + len(run.items)
+        return self._kept[number]
+
+    def _keep(self, number: int, data: Buffer) -> None:
+        if number not in self._kept:
+            self._kept[number] = data
+            self._kept_bytes += len(data)
+        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            self._kept_bytes -= len(gone)

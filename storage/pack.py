@@ -79,7 +79,13 @@ def encode_trailer(objects: Sequence[PackedObject]) -> bytes:
     return index + digest_of(index) + _INDEX_MAGIC + _LENGTH.pack(len(index) + _FOOTER_BYTES)
 
 
-def trailer_length(tail: Buffer, pack_bytes: int) -> int:
+def packed_bytes(objects: Sequence[PackedObject]) -> int:
+    """Size of the pack that has these objects."""
+    end = objects[-1].offset + objects[-1].stored_bytes if objects else len(HEADER)
+    return end + len(objects) * _ROW.size + _FOOTER_BYTES
+
+
+def trailer_length(tail: Buffer, pack_bytes: int | None = None) -> int:
     """How many bytes at the end of a pack are its trailer, from its last 16 bytes or more.
 
     Raises: IntegrityError when this is not the end of a pack; FormatError when it is a newer one's.
@@ -92,14 +98,14 @@ def trailer_length(tail: Buffer, pack_bytes: int) -> int:
     if magic != _INDEX_MAGIC:
         raise IntegrityError("no trailer at its end: it is truncated or not a pack")
     length: int = _LENGTH.unpack(tail[-8:])[0]
-    too_long = length + len(HEADER) > pack_bytes or length > _MAX_TRAILER_BYTES
+    too_long = length > _MAX_TRAILER_BYTES or (pack_bytes is not None and length + len(HEADER) > pack_bytes)
     if length < _FOOTER_BYTES or too_long or (length - _FOOTER_BYTES) % _ROW.size:
-        raise IntegrityError(f"trailer of {length} bytes in a pack of {pack_bytes} bytes")
+        raise IntegrityError(f"trailer of {length} bytes in a pack of {pack_bytes or 'unknown'} bytes")
     return length
 
 
-def decode_trailer(trailer: Buffer, pack_bytes: int) -> list[PackedObject]:
-    """The index of a pack of `pack_bytes`. Raises: IntegrityError when anything does not fit together."""
+def decode_trailer(trailer: Buffer, pack_bytes: int | None = None) -> list[PackedObject]:
+    """The index of a pack of `pack_bytes`, if that is known. Raises: IntegrityError when it does not fit together."""
     index, check = trailer[:-_FOOTER_BYTES], trailer[-_FOOTER_BYTES : DIGEST_BYTES - _FOOTER_BYTES]
     if digest_of(index) != bytes(check):
         raise IntegrityError("the index does not match its checksum")
@@ -112,7 +118,7 @@ def decode_trailer(trailer: Buffer, pack_bytes: int) -> list[PackedObject]:
             )
         objects.append(PackedObject(digest, raw_bytes, offset, stored_bytes, codec))
         offset += stored_bytes
-    if offset + len(trailer) != pack_bytes:
+    if pack_bytes is not None and offset + len(trailer) != pack_bytes:
         raise IntegrityError(f"payloads and trailer take {offset + len(trailer)} bytes of {pack_bytes}")
     return objects
 

@@ -25,10 +25,9 @@ from blake3 import blake3
 from .backend import Buffer
 from .codec import Codec, decode
 from .digest import digest_of, short
-from .errors import Error, IntegrityError, NotFoundError, StoreError
+from .errors import Error, IntegrityError, StoreError
 from .locations import Location
 from .objects import Objects
-from .pack import pack_key
 from .planning import Run, plan_runs
 from .reading import open_source
 from .statcache import Fingerprint, StatCache
@@ -167,24 +166,10 @@ class Restorer:
         self._stat_cache.remember(written, seen_ns=self._began_ns)
 
     def _read_run(self, run: Run) -> Iterator[tuple[bytes, Buffer]]:
-        payload = self._read_payload(run)
+        payload = self._objects.read_run(run)
         for digest, at in run.items:
             start = at.offset - run.start
             yield digest, self._objects.open_payload(digest, at, payload[start : start + at.stored_bytes])
-
-    def _read_payload(self, run: Run) -> memoryview:
-        if len(run.items) == 1:  # with the messages that name the object
-            digest, at = run.items[0]
-            return memoryview(self._objects.read_payload(digest, at))
-        try:
-            payload = self._objects.backend.read(pack_key(run.pack), run.start, run.length_bytes)
-        except NotFoundError:
-            payload = b""
-        if len(payload) != run.length_bytes:
-            for digest, at in run.items:
-                self._objects.read_payload(digest, at)  # raises, with the name of the object
-            raise IntegrityError(f"pack {short(run.pack)} is changing; repeat this once it is at rest")
-        return memoryview(payload)
 
     def _restore_large(
         self,
@@ -193,6 +178,8 @@ class Restorer:
         temporary: str,
         modified_ns: int,
         pool: ThreadPoolExecutor,
+        *,
+        tries: int = 2,
     ) -> list[tuple[str, Fingerprint, bytes]]:
         """Pool: read, decode and write chunks at their places; here: hash the whole in order, then give the name."""
         digest = targets[0].digest
@@ -205,7 +192,7 @@ class Restorer:
 
             def write_run(task: tuple[Run, int]) -> list[Buffer]:
                 run, position = task
-                payload = self._read_payload(run)
+                payload = self._objects.read_run(run)
                 contents = []
                 for piece, place in run.items:
                     start = place.offset - run.start
@@ -222,6 +209,9 @@ class Restorer:
                     hasher.update(data)
                     self._progress(len(data))
             if hasher.digest() != digest:
+                kept = {at.pack, *(place.pack for place in places.values())}
+                if tries > 1 and self._objects.forget_kept(kept):
+                    return self._restore_large(targets, at, temporary, modified_ns, pool, tries=tries - 1)
                 self._explain(digest, at, pieces, places)
             os.utime(descriptor, ns=(modified_ns, modified_ns))
         finally:

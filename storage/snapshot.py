@@ -35,7 +35,8 @@ from .codec import Codec, encode, encode_chunk_list
 from .digest import digest_of, short
 from .errors import Error, NotFoundError, StoreError
 from .objects import Objects
-from .pack import BuiltPack, PackLimits, PackWriter, pack_key
+from .pack import BuiltPack, PackedObject, PackLimits, PackWriter, pack_key
+from .pack_index import FROM_PACKS, encode_index
 from .reading import ATTEMPTS, changed_error, open_settled, read_small, source_error
 from .statcache import Fingerprint, StatCache
 
@@ -44,6 +45,7 @@ _WINDOWS = 3
 _BATCH_FILES = 64
 _BATCH_BYTES = 4 * 1024 * 1024
 _QUEUED = 8
+_UPLOADS = 8
 _SEALED_AHEAD = 8  # packs that wait for a slow store, on the machine's disk
 _STALE_S = 24 * 3600
 _LOOKUP_FILES = 8192
@@ -77,6 +79,7 @@ class SnapshotPacks:
 
     packs: Sequence[str]
     meta_packs: Sequence[str]
+    index: str | None  # the object that has the trailers of `packs`
     new_bytes: int
 
 
@@ -124,9 +127,11 @@ class Snapshot:
         self._staging = objects.backend.staging()
         _remove_stale(self._staging)
         self._pool = ThreadPoolExecutor(2, "lineart-hash")
-        self._sealer = ThreadPoolExecutor(2, "lineart-seal")
+        self._is_remote = objects.backend.local_path("packs") is None
+        self._sealer = ThreadPoolExecutor(_UPLOADS if self._is_remote else 2, "lineart-seal")
         self._sealing: list[Future[bytes]] = []
         self._staged: list[Path] = []
+        self._sealed: dict[bytes, Sequence[PackedObject]] = {}
         self._tasks: queue.Queue[_Task | None] = queue.Queue(_QUEUED)
         self._windows: queue.Queue[bytearray | None] = queue.Queue()
         for _ in range(_WINDOWS):
@@ -218,14 +223,26 @@ class Snapshot:
     def finish(self) -> SnapshotPacks:
         """Seal the packs; when this returns, all bytes added are safe in the store. Raises: StoreError, CommError."""
         self._data.close()
+        index = self._add_index()
         self._meta.close()
         for future in self._sealing:
             future.result()
         return SnapshotPacks(
             packs=sorted(pack.hex() for pack in self._data.needed),
             meta_packs=sorted(pack.hex() for pack in self._meta.needed),
+            index=index,
             new_bytes=self._data.new_bytes + self._meta.new_bytes,
         )
+
+    def _add_index(self) -> str | None:
+        """Of a remote store: one request for the places of all objects, instead of one or two a pack."""
+        if not self._is_remote or len(self._data.needed) < FROM_PACKS:
+            return None
+        packs = [
+            (pack, self._sealed[pack] if pack in self._sealed else self._objects.read_trailer(pack)[1])
+            for pack in self._data.needed
+        ]
+        return self.add_metadata(encode_index(packs)).hex()
 
     # The caller's thread
 
@@ -431,6 +448,7 @@ class Snapshot:
     def seal(self, built: BuiltPack) -> None:
         """Give a finished pack to the backend, in the background. Raises: what an earlier one has met."""
         self._staged.append(built.path)
+        self._sealed[built.digest] = built.objects
         if len(self._sealing) >= _SEALED_AHEAD:
             self._sealing[-_SEALED_AHEAD].result()
         self._sealing.append(self._sealer.submit(self._seal, built))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .backend import Backend
+from .cache import BlockCache, CachingBackend
 from .chunker import METADATA_CHUNKER, ChunkerParameters
 from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, StoreError, UsageError
 from .local import LocalBackend
@@ -105,32 +106,51 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
     return FsspecBackend(url, storage_options)
 
 
-def patient(backend: Backend) -> Backend:
-    """`backend` with retries if it is remote. Not for the first contact: a wrong address should be told at once."""
-    is_local = isinstance(backend, (LocalBackend, MemoryBackend, RetryingBackend))
-    return backend if is_local else RetryingBackend(backend)
+def patient(backend: Backend, cache: BlockCache, store: str) -> Backend:
+    """`backend` with retries and a cache if it is remote.
+
+    Not for the first contact: a wrong address should be told at once.
+    """
+    if backend.local_path(SETTINGS_KEY) is not None or isinstance(backend, (MemoryBackend, CachingBackend)):
+        return backend
+    return CachingBackend(RetryingBackend(backend), cache, store)
 
 
 class Store:
     """An open store. Safe to use from several threads, and after `fork`."""
 
-    def __init__(self, backend: Backend, settings: StoreSettings, cache: Path) -> None:
+    def __init__(
+        self, backend: Backend, settings: StoreSettings, cache: Path, blocks: BlockCache | None = None
+    ) -> None:
         self.backend = backend
+        self.blocks = blocks or BlockCache(cache)
         self.settings = settings
         self.cache = cache
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
 
     @classmethod
-    def open(cls, url: str, *, cache: Path, storage_options: Mapping[str, Any] | None = None) -> Store:
-        """Open the store at `url`; `cache` is the machine's cache folder.
+    def _of(cls, backend: Backend, settings: StoreSettings, cache: Path, cache_bytes: int | None) -> Store:
+        blocks = BlockCache(cache, cache_bytes)
+        return cls(patient(backend, blocks, settings.store), settings, cache, blocks)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        cache: Path,
+        storage_options: Mapping[str, Any] | None = None,
+        cache_bytes: int | None = None,
+    ) -> Store:
+        """Open the store at `url`; `cache` is the machine's cache folder; `cache_bytes` of what was read stay there.
 
         Raises: NotFoundError when there is none; FormatError; StoreError, CommError.
         """
-        return cls.on(open_backend(url, storage_options), cache=cache)
+        return cls.on(open_backend(url, storage_options), cache=cache, cache_bytes=cache_bytes)
 
     @classmethod
-    def on(cls, backend: Backend, *, cache: Path) -> Store:
+    def on(cls, backend: Backend, *, cache: Path, cache_bytes: int | None = None) -> Store:
         """Open the store that `backend` holds. Raises: NotFoundError, FormatError."""
         try:
             data = backend.read(SETTINGS_KEY)
@@ -138,7 +158,7 @@ class Store:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
             ) from error
-        return cls(patient(backend), StoreSettings.decode(data, backend.url), cache)
+        return cls._of(backend, StoreSettings.decode(data, backend.url), cache, cache_bytes)
 
     @classmethod
     def create(
@@ -149,6 +169,7 @@ class Store:
         entity: str,
         created: str,
         storage_options: Mapping[str, Any] | None = None,
+        cache_bytes: int | None = None,
     ) -> Store:
         """Make a store at `url`, or open the one that is there; the backend is probed for conditional create.
 
@@ -156,7 +177,7 @@ class Store:
         """
         backend = open_backend(url, storage_options)
         try:
-            return cls.on(backend, cache=cache)
+            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)
         except NotFoundError:
             probe_conditional_create(backend)
         settings = StoreSettings(
@@ -171,8 +192,8 @@ class Store:
         try:
             backend.create(SETTINGS_KEY, settings.encode())
         except ConflictError:
-            return cls.on(backend, cache=cache)  # another process was first
-        return cls(patient(backend), settings, cache)
+            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)  # another process was first
+        return cls._of(backend, settings, cache, cache_bytes)
 
     @property
     def url(self) -> str:

@@ -133,6 +133,7 @@ def publish_files(store: Store, folders: Mapping[Path, str]) -> dict[str, Any] |
         "packs": list(content.packs),
         "meta_packs": list(content.meta_packs),
         "packs_object": content.packs_object,
+        "index": content.index,
     }
 
 
@@ -294,5 +295,6 @@ def files_version(store: Store, project: ProjectName, run: str, record: Mapping[
         packs=tuple(record["packs"]),
         meta_packs=tuple(record["meta_packs"]),
         packs_object=record.get("packs_object"),
+        index=record.get("index"),
     )
     return Version(store, project, f"run-{run}", "run-files", state)

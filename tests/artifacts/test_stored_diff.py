@@ -16,8 +16,10 @@ from lineart.artifacts.publish import publish
 from lineart.artifacts.state import VersionState
 from lineart.artifacts.stored_diff import diff_stored
 from lineart.artifacts.version import Version
+from lineart.storage.backend import Buffer
 from lineart.storage.codec import Codec
 from lineart.storage.digest import digest_of, parse_hex
+from lineart.storage.locations import Location
 from lineart.storage.store import Store
 
 ENTRIES = 6000
@@ -87,15 +89,15 @@ def test_few_edits_do_not_read_the_whole_manifest(store: Store, monkeypatch: pyt
     left, right = version_of(store, before), version_of(store, after)
     whole = sum(len(version_of(store, made).manifest.encode()) for made in (before, after))
     read = 0
-    plain = store.objects.read_plain
+    real = store.objects.open_payload
 
-    def counting(digest: bytes, location: object) -> object:
+    def counting(digest: bytes, location: Location, payload: Buffer) -> Buffer:
         nonlocal read
-        data = plain(digest, location)  # type: ignore[arg-type]
+        data = real(digest, location, payload)
         read += len(data)
         return data
 
-    monkeypatch.setattr(store.objects, "read_plain", counting)
+    monkeypatch.setattr(store.objects, "open_payload", counting)
     assert [change.path for change in diff_stored(left, right).changes] == ["d10/00010"]
     assert 0 < read < whole / 2
 
