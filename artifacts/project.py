@@ -7,15 +7,16 @@ import getpass
 import json
 import os
 import socket
+import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
-from ..storage.errors import Error, FormatError, IntegrityError
-from ..storage.log import Position
+from ..storage.errors import Error, FormatError, IntegrityError, StoreError
+from ..storage.log import LogEntry, Position
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, canonical_json
 from .names import ProjectName
@@ -29,6 +30,7 @@ from .state import (
 )
 
 _CHECKPOINT_FORMAT = 1
+_TIME = struct.Struct("<d")
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
 
 
@@ -64,7 +66,9 @@ class Project:
 
     def state(self) -> ProjectState:
         """The newest state. Raises: CommError, IntegrityError."""
-        return self._open().refresh()
+        if self._committer is None:
+            return self._open().state  # what was just read
+        return self._committer.refresh()
 
     def demand_understood(self) -> None:
         """See that this client understands all that the log has. Raises: FormatError when a newer one wrote to it."""
@@ -95,7 +99,7 @@ class Project:
 
     def _open(self) -> Committer[ProjectState]:
         if self._committer is None:
-            state, position = self._checkpoint()
+            state, position = self._newest()
             self._committer = Committer(
                 self.log,
                 ProjectFold(),
@@ -106,6 +110,34 @@ class Project:
                 on_sealed=self._write_checkpoint,
             )
         return self._committer
+
+    def _newest(self) -> tuple[ProjectState, Position]:
+        """The state of now. Of a remote store it is noted, so that the next process needs one request for it."""
+        note = self.store.note(self.prefix)
+        if note is None:
+            return self._read_on(*self._checkpoint())
+        noted = note.read()
+        state, position = ProjectState(), Position()
+        if noted is None:
+            tail = self.log.read_first_folder()
+            if tail is None:
+                return self._read_on(*self._checkpoint())
+        else:
+            state, position = decode_checkpoint(noted[_TIME.size :])
+            tail = self.log.continue_from(position, _TIME.unpack(noted[: _TIME.size])[0])
+            if tail is None:
+                self.store.forget_notes()
+                raise StoreError(
+                    f"store {self.store.url}: the log of project {self.name} is another one than before; what this"
+                    " machine had noted of it is dropped; try again"
+                )
+        state, position = _folded(state, position, tail.entries)
+        if tail.entries:
+            note.write(_TIME.pack(tail.modified_s) + encode_checkpoint(state, position))
+        return state, position
+
+    def _read_on(self, state: ProjectState, position: Position) -> tuple[ProjectState, Position]:
+        return _folded(state, position, self.log.read_after(position))
 
     def _checkpoint(self) -> tuple[ProjectState, Position]:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):
@@ -119,6 +151,14 @@ class Project:
     def _write_checkpoint(self, state: ProjectState, position: Position) -> None:
         key = f"{self.prefix}checkpoints/{position.seq:012}/state.json.zst"
         self.store.backend.write(key, encode_checkpoint(state, position))
+
+
+def _folded(
+    state: ProjectState, position: Position, entries: Iterable[LogEntry]
+) -> tuple[ProjectState, Position]:
+    for entry in entries:
+        state, position = ProjectFold().apply(state, entry.transaction), entry.position
+    return state, position
 
 
 def encode_checkpoint(state: ProjectState, position: Position) -> bytes:

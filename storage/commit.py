@@ -94,6 +94,11 @@ class Committer(Generic[S]):
         """How far the state is folded."""
         return self._head[1]
 
+    @property
+    def state(self) -> S:
+        """What is folded so far."""
+        return self._head[0]
+
     def refresh(self) -> S:
         """The state of now: everything that was committed before this call is in it."""
         self._after_fork()

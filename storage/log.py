@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from .backend import Backend
+from .backend import Backend, Stat
 from .codec import compress_whole, decompress_whole
 from .errors import ConflictError, IntegrityError, NotFoundError
 from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
@@ -47,6 +47,14 @@ class LogEntry:
 
     transaction: Transaction
     position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The newest entries, and the time of the last one by the store's clock."""
+
+    entries: list[LogEntry]
+    modified_s: float
 
 
 class Log:
@@ -84,6 +92,50 @@ class Log:
             entry = self._entry(data, position)
             yield entry
             position = entry.position
+
+    def read_first_folder(self) -> Tail | None:
+        """The whole log with one listing, None when it is longer than a folder: then there may be a checkpoint.
+
+        Raises: IntegrityError, CommError.
+        """
+        found = self._listed_behind(-1, f"{self.prefix}log/{0:06}/")
+        if len(found) >= FOLDER_ENTRIES:
+            return None
+        entries = self._entries([stat.key for stat in found], Position())
+        return Tail(entries, found[-1].modified_s if found else 0.0)
+
+    def continue_from(self, position: Position, modified_s: float) -> Tail | None:
+        """What came behind a position that an earlier process has noted; None when that is not of this log.
+
+        `modified_s` is the time of the newest entry then, by the store's clock: a store that was made anew at the same
+        address has another. One listing, and one read for each new entry. Raises: IntegrityError, CommError.
+        """
+        found = self._listed_behind(position.seq - 1, f"{self.prefix}log/")
+        if not found or found[0].modified_s != modified_s:
+            return None
+        entries = self._entries([stat.key for stat in found[1:]], position)
+        return Tail(entries, found[-1].modified_s)
+
+    def _listed_behind(self, seq: int, prefix: str) -> list[Stat]:
+        """The entries behind number `seq`, up to the first hole."""
+        listed = []
+        for found in self._backend.list(prefix, self.key(seq) if seq >= 0 else ""):
+            if found.key == self.key(seq + 1):
+                listed.append(found)
+                seq += 1
+        return listed
+
+    def _entries(self, keys: Sequence[str], position: Position) -> list[LogEntry]:
+        if len(keys) < _FEW:
+            contents = [self._backend.read(key) for key in keys]
+        else:
+            with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+                contents = list(pool.map(self._backend.read, keys))
+        entries = []
+        for data in contents:
+            entries.append(self._entry(data, position))
+            position = entries[-1].position
+        return entries
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

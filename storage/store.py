@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .local import LocalBackend
 from .locations import Locations
 from .log import Log
 from .memory import MemoryBackend
+from .notes import Note, Notes
 from .objects import Objects
 from .pack import PackLimits
 from .probe import probe_conditional_create
@@ -128,11 +129,21 @@ class Store:
         self.cache = cache
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
+        self._notes: Notes | None = None
 
     @classmethod
-    def _of(cls, backend: Backend, settings: StoreSettings, cache: Path, cache_bytes: int | None) -> Store:
+    def _of(
+        cls,
+        backend: Backend,
+        settings: StoreSettings,
+        cache: Path,
+        cache_bytes: int | None,
+        notes: Notes | None,
+    ) -> Store:
         blocks = BlockCache(cache, cache_bytes)
-        return cls(patient(backend, blocks, settings.store), settings, cache, blocks)
+        made = cls(patient(backend, blocks, settings.store), settings, cache, blocks)
+        made._notes = notes
+        return made
 
     @classmethod
     def open(
@@ -142,23 +153,44 @@ class Store:
         cache: Path,
         storage_options: Mapping[str, Any] | None = None,
         cache_bytes: int | None = None,
+        trusts: Callable[[Notes], bool] = lambda notes: False,
     ) -> Store:
         """Open the store at `url`; `cache` is the machine's cache folder; `cache_bytes` of what was read stay there.
 
         Raises: NotFoundError when there is none; FormatError; StoreError, CommError.
         """
-        return cls.on(open_backend(url, storage_options), cache=cache, cache_bytes=cache_bytes)
+        backend = open_backend(url, storage_options)
+        return cls.on(backend, cache=cache, cache_bytes=cache_bytes, trusts=trusts)
 
     @classmethod
-    def on(cls, backend: Backend, *, cache: Path, cache_bytes: int | None = None) -> Store:
-        """Open the store that `backend` holds. Raises: NotFoundError, FormatError."""
+    def on(
+        cls,
+        backend: Backend,
+        *,
+        cache: Path,
+        cache_bytes: int | None = None,
+        trusts: Callable[[Notes], bool] = lambda notes: False,
+    ) -> Store:
+        """Open the store that `backend` holds.
+
+        `trusts` says of what this machine has noted of a remote store whether it will be seen to be true: then its
+        settings are not read again. Raises: NotFoundError, FormatError.
+        """
+        notes = Notes.of(backend, cache)
+        noted = notes.settings.read() if notes is not None else None
+        if notes is not None and noted is not None and trusts(notes):
+            return cls._of(backend, StoreSettings.decode(noted, backend.url), cache, cache_bytes, notes)
         try:
             data = backend.read(SETTINGS_KEY)
         except NotFoundError as error:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
             ) from error
-        return cls._of(backend, StoreSettings.decode(data, backend.url), cache, cache_bytes)
+        settings = StoreSettings.decode(data, backend.url)
+        if notes is not None and noted != data:
+            notes.forget()
+            notes.settings.write(data)
+        return cls._of(backend, settings, cache, cache_bytes, notes)
 
     @classmethod
     def create(
@@ -193,12 +225,26 @@ class Store:
             backend.create(SETTINGS_KEY, settings.encode())
         except ConflictError:
             return cls.on(backend, cache=cache, cache_bytes=cache_bytes)  # another process was first
-        return cls._of(backend, settings, cache, cache_bytes)
+        return cls._of(backend, settings, cache, cache_bytes, Notes.of(backend, cache))
 
     @property
     def url(self) -> str:
         """Where the store is, without credentials."""
         return self.backend.url
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read is a request."""
+        return self.backend.local_path(SETTINGS_KEY) is None
+
+    def note(self, prefix: str) -> Note | None:
+        """Where this machine notes what it has folded of a log; None for a local store."""
+        return None if self._notes is None else self._notes.of_log(prefix)
+
+    def forget_notes(self) -> None:
+        """Drop what this machine has noted of the store."""
+        if self._notes is not None:
+            self._notes.forget()
 
     def demand_presence(self) -> None:
         """See that the store is still where it was: writing into a folder that was moved away would make a stump.

@@ -6,6 +6,7 @@ The only module below `cli/` that reads the environment, and only when `find_set
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from ..storage.errors import UsageError
 DEFAULT_ENTITY = "default"
 DEFAULT_PROJECT = "uncategorized"
 ATTACH_VARIABLE = "LINEART_ATTACH"
-_KEYS = {"store", "project", "entity", "cache", "data", "storage_options", "alerts", "run"}
+_KEYS = {"store", "project", "entity", "cache", "cache_size", "data", "storage_options", "alerts", "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class StoreChoice:
     cache: Path
     data: Path  # what must not get lost: journals of runs whose store is remote, or gone
     storage_options: Mapping[str, Any]
+    cache_bytes: int | None = None  # of what was read of remote stores; None: a tenth of the disk
     alerts: tuple[str, ...] = ()  # addresses that `run.alert` sends to
     run: Mapping[str, Any] = field(default_factory=dict)  # of `Settings`, from a settings file
 
@@ -51,8 +53,8 @@ def find_settings(
 ) -> StoreChoice:
     """The choice for a process in `folder` (default: the current one).
 
-    Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`, `LINEART_DATA` (for
-    project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them); `lineart.toml` or
+    Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`, `LINEART_CACHE_SIZE`,
+    `LINEART_DATA` (for project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them); `lineart.toml` or
     `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
     folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
     Raises: UsageError for a file that is not TOML or has unknown keys; InvalidNameError.
@@ -101,6 +103,7 @@ def find_settings(
         cache=Path(cache).expanduser() if cache else cache_home / "lineart",
         data=Path(data).expanduser() if data else data_home / "lineart",
         storage_options=options,
+        cache_bytes=_size(pick("cache_size", None)),
         alerts=tuple([alerts] if isinstance(alerts, str) else alerts),
         run=run,
     )
@@ -163,6 +166,31 @@ def find_run_environment(environ: Mapping[str, str] | None = None) -> RunEnviron
 def attached_run(environ: Mapping[str, str] | None = None) -> str | None:
     """The run that this process belongs to, as ``entity/project/id``: what `art exec` says in `LINEART_ATTACH`."""
     return (os.environ if environ is None else environ).get(ATTACH_VARIABLE) or None
+
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "t": 2**40,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+
+
+def _size(found: tuple[str | None, str]) -> int | None:
+    """A size such as ``20 GiB`` in bytes. Raises: UsageError."""
+    text, origin = found
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise UsageError(f"cache_size {text!r} of {origin}: expected a size such as '20 GiB' or '500MB'")
+    return int(float(match[1]) * unit)
 
 
 def _first(files: list[tuple[Path, Mapping[str, Any]]], key: str, default: Any) -> Any:

@@ -13,7 +13,8 @@ from ..artifacts.state import ProjectState
 from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..storage.errors import NotFoundError
-from ..storage.store import Store, open_backend
+from ..storage.notes import Notes
+from ..storage.store import Store, StoreSettings, open_backend, project_prefix
 from .settings import DEFAULT_ENTITY, StoreChoice
 
 
@@ -34,7 +35,13 @@ class Workspace:
         Raises: NotFoundError when there is no store; FormatError, StoreError, CommError.
         """
         try:
-            store = Store.open(settings.store, cache=settings.cache, storage_options=settings.storage_options)
+            store = Store.open(
+                settings.store,
+                cache=settings.cache,
+                storage_options=settings.storage_options,
+                cache_bytes=settings.cache_bytes,
+                trusts=lambda notes: _knows_project(notes, settings),
+            )
         except NotFoundError:
             # A folder that a user has named is made at first use, too: zero set-up. A bucket is not: it is shared,
             # and a mistyped name must not become a second store.
@@ -100,3 +107,12 @@ class Workspace:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+
+def _knows_project(notes: Notes, settings: StoreChoice) -> bool:
+    """Whether the state of the project in use is noted: reading on from there shows that the store is the same."""
+    noted = notes.settings.read()
+    if noted is None:
+        return False
+    entity = settings.entity or StoreSettings.decode(noted, settings.store).entity
+    return notes.of_log(project_prefix(entity, settings.project)).read() is not None

@@ -170,7 +170,7 @@ def test_entity_chosen_nearer_than_the_project_stays(
         (
             "lineart.toml",
             "stroe = 'x'",
-            r"unknown key 'stroe'; expected alerts, cache, data, entity, ",
+            r"unknown key 'stroe'; expected alerts, cache, cache_size, data, entity, ",
         ),
         ("lineart.toml", "store = ", "correct the file"),
         ("lineart.toml", b"\xff", "correct the file"),
