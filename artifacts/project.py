@@ -15,8 +15,10 @@ from typing import Any
 
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
-from ..storage.errors import Error, FormatError, IntegrityError, StoreError
+from ..storage.errors import CommError, Error, FormatError, IntegrityError, StoreError
 from ..storage.log import LogEntry, Position
+from ..storage.notes import Note
+from ..storage.overlay import OverlayBackend
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, canonical_json
 from .names import ProjectName
@@ -117,6 +119,40 @@ class Project:
         if note is None:
             return self._read_on(*self._checkpoint())
         noted = note.read()
+        overlay = self.store.overlay
+        if overlay is not None and not overlay.is_offline:
+            try:
+                found = self._asked(note, noted)
+            except CommError as error:
+                if not overlay.falls_back:
+                    raise
+                overlay.go_offline(error)
+            else:
+                overlay.on_offline.append(lambda error: self._write_base())
+                return found
+        if overlay is None:
+            return self._asked(note, noted)
+        return self._newest_offline(overlay, noted)
+
+    def _newest_offline(self, overlay: OverlayBackend, noted: bytes | None) -> tuple[ProjectState, Position]:
+        """What was known of the log, and what was added in the outbox."""
+        base = overlay.outbox.base(self.prefix)
+        known = base.read()
+        if known is None:
+            known = encode_checkpoint(ProjectState(), Position()) if noted is None else noted[_TIME.size :]
+            base.write(known)
+        return self._read_on(*decode_checkpoint(known))
+
+    def _write_base(self) -> None:
+        """The store does not answer any more: what is committed now goes into the outbox, behind this."""
+        overlay = self.store.overlay
+        if overlay is not None and self._committer is not None:
+            base = overlay.outbox.base(self.prefix)
+            if base.read() is None:
+                base.write(encode_checkpoint(self._committer.state, self._committer.position))
+
+    def _asked(self, note: Note, noted: bytes | None) -> tuple[ProjectState, Position]:
+        """Of a remote store that answers."""
         state, position = ProjectState(), Position()
         if noted is None:
             tail = self.log.read_first_folder()

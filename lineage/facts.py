@@ -221,6 +221,8 @@ def _produce(project: str, op: Op) -> list[_Row]:
 
 
 def _run(project: str, op: Op) -> list[_Row]:
+    # Of one that was offline, and of one that crashed: when it was last heard of.
+    then = op.get("started_at") or op.get("ended_at")
     row = {
         "run_id": _run_id(project, op["run"]),
         "run": op["run"],
@@ -229,9 +231,7 @@ def _run(project: str, op: Op) -> list[_Row]:
         **{key: op.get(key) for key in ("writer", "name", "job_type", "notes", "exit_code", "error")},
         **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
         "state": op.get("state"),
-        **(
-            {"time": op["ended_at"]} if op.get("ended_at") else {}
-        ),  # of one that crashed: when it was last heard of
+        **({"time": then} if then else {}),
     }
     alerts: list[_Row] = [
         ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("at_s"), **_alert(alert)})

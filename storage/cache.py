@@ -15,12 +15,13 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .backend import Backend, check_key
 from .digest import DIGEST_BYTES, digest_of
+from .errors import CommError
 from .wrapper import BackendWrapper
 
 __all__ = ["BlockCache", "CachingBackend"]
@@ -199,26 +200,49 @@ class BlockCache:
 class CachingBackend(BackendWrapper):
     """Answers reads of immutable values from a `BlockCache`; all else goes to the store."""
 
-    def __init__(self, inner: Backend, cache: BlockCache, store: str) -> None:
-        """`store` is the store's id: two stores that were at one address have nothing in common."""
+    def __init__(
+        self,
+        inner: Backend,
+        cache: BlockCache,
+        store: str,
+        is_offline: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`store` is the store's id: two stores that were at one address have nothing in common.
+
+        While it `is_offline` the cache answers what `inner` cannot, and takes nothing in.
+        """
         super().__init__(inner)
         self.cache = cache
         self._store = store
+        self._is_offline = is_offline
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         if not _IMMUTABLE.match(check_key(key)) or length == 0:
             return super().read(key, start, length)
         verify = not key.startswith(_VERIFIED_BY_READER)
+        if self._is_offline():
+            return self._read_offline(key, start, length, verify=verify)
         found = self.cache.get(self._name(key), start, length, verify=verify)
         if found is not None:
             return found
         data = super().read(key, start, length)
+        if self._is_offline():  # since just now: this came from elsewhere
+            return data
         if start < 0:
             if length is None and len(data) < -start:  # longer than the value: all of it
                 self.cache.put(self._name(key), 0, data, is_last=True)
         else:
             self.cache.put(self._name(key), start, data, is_last=length is None or len(data) < length)
         return data
+
+    def _read_offline(self, key: str, start: int, length: int | None, *, verify: bool) -> bytes:
+        try:
+            return super().read(key, start, length)
+        except CommError:
+            found = self.cache.get(self._name(key), start, length, verify=verify)
+            if found is None:
+                raise
+            return found
 
     def keep(self, key: str, start: int, data: bytes, *, is_last: bool) -> None:
         """Keep a range of whose place the reader has learned, as of a value's end."""

@@ -174,9 +174,10 @@ class FsspecBackend:
         try:
             from fsspec.core import url_to_fs
 
-            fs, path = url_to_fs(
-                self._address, use_listings_cache=False, skip_instance_cache=True, **self._options
-            )
+            options = s3.with_patience(self._options) if self._is_s3 else self._options
+            fs, path = url_to_fs(self._address, use_listings_cache=False, skip_instance_cache=True, **options)
+            if self._is_s3:
+                fs.retries = s3.RETRIES
         except ImportError as error:
             package = 'pip install "lineart[s3]"' if self._is_s3 else describe(error)
             raise StoreError(f"{self.url} needs a package that is not installed: {package}") from error

@@ -10,15 +10,30 @@ of s3fs, except where said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import CommError, StoreError
 
-__all__ = ["delete_objects", "head_object", "list_folders", "list_objects"]
+__all__ = ["RETRIES", "delete_objects", "head_object", "list_folders", "list_objects", "with_patience"]
 
+RETRIES = 2  # of s3fs, each of which is as many of botocore; `RetryingBackend` knows better how long to wait
+_ATTEMPTS = 2
+_CONNECT_S, _READ_S = 10, 60
 _KEYS_PER_DELETE = 1000  # the limit of the service
 _PASSING_CODES = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+
+
+def with_patience(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of s3fs with limits of time and of repetitions, unless the user has chosen some.
+
+    By default s3fs and botocore together try 25 times: minutes, for a server that closes connections.
+    """
+    chosen = dict(options.get("config_kwargs") or {})
+    chosen.setdefault("retries", {"max_attempts": _ATTEMPTS, "mode": "standard"})
+    chosen.setdefault("connect_timeout", _CONNECT_S)
+    chosen.setdefault("read_timeout", _READ_S)
+    return {**options, "config_kwargs": chosen}
 
 
 def head_object(fs: Any, path: str) -> tuple[int, float]:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .backend import Backend
 from .cache import BlockCache, CachingBackend
 from .chunker import METADATA_CHUNKER, ChunkerParameters
-from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, StoreError, UsageError
+from .digest import digest_of
+from .errors import (
+    CommError,
+    ConflictError,
+    FormatError,
+    InvalidNameError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+)
 from .local import LocalBackend
 from .locations import Locations
 from .log import Log
 from .memory import MemoryBackend
 from .notes import Note, Notes
 from .objects import Objects
+from .overlay import Outbox, OverlayBackend
 from .pack import PackLimits
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
@@ -29,6 +39,8 @@ from .transaction import canonical_json
 
 FORMAT = 1
 SETTINGS_KEY = "lineart.json"
+_BRIEF_ATTEMPTS, _BRIEF_S = 3, 15.0
+_UNSEEN_ENTITY = "default"  # as `art init` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +119,44 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
     return FsspecBackend(url, storage_options)
 
 
-def patient(backend: Backend, cache: BlockCache, store: str) -> Backend:
-    """`backend` with retries and a cache if it is remote.
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine does about remote stores: its folders, and what happens when a store does not answer."""
+
+    cache: Path
+    cache_bytes: int | None = None  # of what was read; None: a tenth of the disk
+    data: Path | None = None  # of the outbox; None: there is none
+    offline: bool = False  # ask nothing of the store
+    falls_back: bool = False  # go on offline when the store does not answer
+
+
+def _patient(backend: Backend, settings: StoreSettings, machine: Machine, blocks: BlockCache) -> Backend:
+    """`backend` with retries, outbox and cache if it is remote.
 
     Not for the first contact: a wrong address should be told at once.
     """
     if backend.local_path(SETTINGS_KEY) is not None or isinstance(backend, (MemoryBackend, CachingBackend)):
         return backend
-    return CachingBackend(RetryingBackend(backend), cache, store)
+    if machine.data is None or not (machine.offline or machine.falls_back):
+        return CachingBackend(RetryingBackend(backend), blocks, settings.store)
+    # Less patient: whoever waits here is a training run, and what is not sent now is sent later.
+    patient = RetryingBackend(backend, attempts=_BRIEF_ATTEMPTS, timeout_s=_BRIEF_S)
+    outbox = Outbox.of(backend.url, machine.data)
+    overlay = OverlayBackend(patient, outbox, offline=machine.offline, falls_back=machine.falls_back)
+    return CachingBackend(overlay, blocks, settings.store, lambda: overlay.is_offline)
+
+
+def _unseen(url: str) -> StoreSettings:
+    """Of a remote store that this machine has never seen: what is packed offline is right for any."""
+    return StoreSettings(
+        store=digest_of(url.encode()).hex()[:32],
+        entity=_UNSEEN_ENTITY,
+        created="",
+        chunker=ChunkerParameters(),
+        metadata_chunker=METADATA_CHUNKER,
+        pack=PackLimits(),
+        capabilities={},
+    )
 
 
 class Store:
@@ -130,18 +172,12 @@ class Store:
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
+        self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
 
     @classmethod
-    def _of(
-        cls,
-        backend: Backend,
-        settings: StoreSettings,
-        cache: Path,
-        cache_bytes: int | None,
-        notes: Notes | None,
-    ) -> Store:
-        blocks = BlockCache(cache, cache_bytes)
-        made = cls(patient(backend, blocks, settings.store), settings, cache, blocks)
+    def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
+        blocks = BlockCache(machine.cache, machine.cache_bytes)
+        made = cls(_patient(backend, settings, machine, blocks), settings, machine.cache, blocks)
         made._notes = notes
         return made
 
@@ -152,15 +188,14 @@ class Store:
         *,
         cache: Path,
         storage_options: Mapping[str, Any] | None = None,
-        cache_bytes: int | None = None,
+        machine: Machine | None = None,
         trusts: Callable[[Notes], bool] = lambda notes: False,
     ) -> Store:
-        """Open the store at `url`; `cache` is the machine's cache folder; `cache_bytes` of what was read stay there.
+        """Open the store at `url`; `cache` is the machine's cache folder, of which `machine` says more.
 
         Raises: NotFoundError when there is none; FormatError; StoreError, CommError.
         """
-        backend = open_backend(url, storage_options)
-        return cls.on(backend, cache=cache, cache_bytes=cache_bytes, trusts=trusts)
+        return cls.on(open_backend(url, storage_options), cache=cache, machine=machine, trusts=trusts)
 
     @classmethod
     def on(
@@ -168,29 +203,38 @@ class Store:
         backend: Backend,
         *,
         cache: Path,
-        cache_bytes: int | None = None,
+        machine: Machine | None = None,
         trusts: Callable[[Notes], bool] = lambda notes: False,
     ) -> Store:
         """Open the store that `backend` holds.
 
         `trusts` says of what this machine has noted of a remote store whether it will be seen to be true: then its
-        settings are not read again. Raises: NotFoundError, FormatError.
+        settings are not read again. Raises: NotFoundError, FormatError, CommError.
         """
+        machine = machine or Machine(cache)
         notes = Notes.of(backend, cache)
         noted = notes.settings.read() if notes is not None else None
-        if notes is not None and noted is not None and trusts(notes):
-            return cls._of(backend, StoreSettings.decode(noted, backend.url), cache, cache_bytes, notes)
+        if notes is not None and noted is not None and (machine.offline or trusts(notes)):
+            return cls._of(backend, StoreSettings.decode(noted, backend.url), machine, notes)
+        if notes is not None and machine.offline:
+            return cls._of(backend, _unseen(backend.url), machine, notes)
         try:
             data = backend.read(SETTINGS_KEY)
         except NotFoundError as error:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
             ) from error
+        except CommError as error:
+            if notes is None or not machine.falls_back:
+                raise
+            made = cls.on(backend, cache=cache, machine=replace(machine, offline=True))
+            made.unreachable = error
+            return made
         settings = StoreSettings.decode(data, backend.url)
         if notes is not None and noted != data:
             notes.forget()
             notes.settings.write(data)
-        return cls._of(backend, settings, cache, cache_bytes, notes)
+        return cls._of(backend, settings, machine, notes)
 
     @classmethod
     def create(
@@ -201,7 +245,7 @@ class Store:
         entity: str,
         created: str,
         storage_options: Mapping[str, Any] | None = None,
-        cache_bytes: int | None = None,
+        machine: Machine | None = None,
     ) -> Store:
         """Make a store at `url`, or open the one that is there; the backend is probed for conditional create.
 
@@ -209,7 +253,7 @@ class Store:
         """
         backend = open_backend(url, storage_options)
         try:
-            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)
+            return cls.on(backend, cache=cache, machine=machine)
         except NotFoundError:
             probe_conditional_create(backend)
         settings = StoreSettings(
@@ -224,8 +268,8 @@ class Store:
         try:
             backend.create(SETTINGS_KEY, settings.encode())
         except ConflictError:
-            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)  # another process was first
-        return cls._of(backend, settings, cache, cache_bytes, Notes.of(backend, cache))
+            return cls.on(backend, cache=cache, machine=machine)  # another process was first
+        return cls._of(backend, settings, machine or Machine(cache), Notes.of(backend, cache))
 
     @property
     def url(self) -> str:
@@ -236,6 +280,17 @@ class Store:
     def is_remote(self) -> bool:
         """Whether each read is a request."""
         return self.backend.local_path(SETTINGS_KEY) is None
+
+    @property
+    def overlay(self) -> OverlayBackend | None:
+        """Over a remote store: where writes go while it does not answer."""
+        found = getattr(self.backend, "_inner", None)
+        return found if isinstance(found, OverlayBackend) else None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is asked of the store any more."""
+        return self.overlay is not None and self.overlay.is_offline
 
     def note(self, prefix: str) -> Note | None:
         """Where this machine notes what it has folded of a log; None for a local store."""

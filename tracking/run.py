@@ -174,7 +174,7 @@ class Run(RunArtifacts, RunSaving):
         self._folder.remove(self._writer)
 
     def _start_chores(self) -> None:
-        remote = self._workspace.store.backend.local_path("x") is None
+        remote = self._workspace.store.is_remote and not self._workspace.store.is_offline
         shipper = (
             Shipper(self._workspace.store, self._project.name, self.id, self._writer) if remote else None
         )

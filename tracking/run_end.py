@@ -71,6 +71,9 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
     finally:
         run.state, run.exit_code = state, exit_code
         journal.close()
+        overlay = run._workspace.store.overlay
+        if overlay is not None:
+            overlay.outbox.release()
 
 
 def _last_words(run: Run) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class _Events:
     def add(self, op: Op, transaction: Transaction, order: int) -> None:
         """Take in one op; `order` grows from op to op."""
         event = op["op"]
-        time = op.get("ended_at") or transaction.time
+        time = op.get("started_at") or op.get("ended_at") or transaction.time
         self.first, self.last = min(self.first, time), max(self.last, time)
         for key in ("name", "job_type", "group", "tags", "notes", "capture", "exit_code", "error"):
             if op.get(key) is not None:
@@ -162,7 +162,8 @@ class RunFold:
                 self._order += 1
                 events = self._runs.get(op["run"])
                 if events is None:
-                    events = self._runs[op["run"]] = _Events(transaction.time, transaction.time)
+                    time = op.get("started_at") or transaction.time
+                    events = self._runs[op["run"]] = _Events(time, time)
                 events.add(op, transaction, self._order)
 
     def records(self) -> list[RunRecord]:

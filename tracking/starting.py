@@ -8,14 +8,13 @@ import os
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..artifacts.names import check_name, nearest
 from ..artifacts.project import utc_now
-from ..storage.errors import Error, UsageError
-from ..storage.store import open_backend
+from ..storage.errors import CommError, Error, UsageError
 from .artifact import Artifact
 from .attach import attach, next_step, split_run_path
 from .exits import before_thread_pools_end
@@ -27,6 +26,7 @@ from .run_log import claim_run, read_run
 from .run_names import checked_tags
 from .run_settings import Settings
 from .settings import RunEnvironment, StoreChoice, find_settings
+from .syncing import outbox_of, sync
 from .values import Config, checked_text
 from .workspace import Workspace
 
@@ -53,9 +53,7 @@ class Wish:
 def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment: RunEnvironment) -> Run:
     """Start or continue a run. Raises: as `init`."""
     resume = _resume(wish.resume)
-    if wish.offline:
-        settings = _offline(settings)
-    workspace = Workspace.open(settings, create=True)
+    workspace = Workspace.open(settings, create=True, offline=wish.offline, falls_back=not wish.offline)
     project = workspace.project()
     remembered = _Remembered(settings, workspace)
     run = check_name(wish.id, "run id") if wish.id is not None else None
@@ -86,7 +84,7 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
         settings=captured,
         environment=environment,
         allow_val_change=wish.allow_val_change or record is not None,
-        offline=wish.offline,
+        offline=wish.offline or workspace.store.is_offline,
         step=step,
         alerts=settings.alerts,
     )
@@ -97,8 +95,28 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
         history = RunHistory(workspace.store, project.name, run, made._folder)
         for metric, (_, aggregate) in defined_aggregates(history, record.definitions).items():
             made._recorder.preset(metric, aggregate)
-    _Recovery(workspace).start()
+    _tell_when_offline(made, workspace)
+    if not workspace.store.is_offline:
+        _Recovery(workspace, settings).start()
     return made
+
+
+def _tell_when_offline(run: Run, workspace: Workspace) -> None:
+    """Once, that the store does not answer and what becomes of all that is logged."""
+    overlay = workspace.store.overlay
+
+    def tell(error: CommError | None) -> None:
+        run.offline = True
+        run._background.say_once(
+            "offline",
+            f"the store does not answer ({error}); going on offline: all is kept in {outbox_of(workspace).folder} and"
+            ' sent by "art sync" or by the next run on this machine',
+        )
+
+    if workspace.store.unreachable is not None:
+        tell(workspace.store.unreachable)
+    elif overlay is not None and not overlay.is_offline:
+        overlay.on_offline.append(tell)
 
 
 def _check_wish(wish: Wish) -> None:
@@ -118,9 +136,10 @@ class _Recovery(threading.Thread):
     going: ClassVar[set[_Recovery]] = set()
     ends_with: ClassVar[int | None] = None  # the process whose exit ends them
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, settings: StoreChoice) -> None:
         super().__init__(name="lineart-recovery", daemon=True)
         self._workspace = workspace
+        self._settings = settings
         self._stop_asked = threading.Event()
 
     def start(self) -> None:
@@ -133,9 +152,13 @@ class _Recovery(threading.Thread):
         super().start()
 
     def run(self) -> None:
-        """Recover run after run."""
+        """Send what waits in the outbox, then recover run after run."""
         try:
-            recover_project(self._workspace, self._workspace.project_name, self._stop_asked)
+            workspace = self._workspace
+            if workspace.store.is_remote:  # one that raises when the store does not answer
+                workspace = Workspace.open(self._settings)
+                sync(workspace)
+            recover_project(workspace, workspace.project_name, self._stop_asked)
         except (Error, OSError):
             return  # the next run tries again
         finally:
@@ -188,14 +211,6 @@ def _check(workspace: Workspace, run: str, exists: bool, resume: str | None, *, 
         raise UsageError(f'init resume="never": run {path} exists; choose another id')
     if exists and resume is None:
         raise UsageError(f'init: run {path} exists; continue it with resume="allow", or choose another id')
-
-
-def _offline(settings: StoreChoice) -> StoreChoice:
-    """A store on this machine in place of a remote one; a local one needs no network anyway."""
-    if open_backend(settings.store, settings.storage_options).local_path("x") is not None:
-        return settings
-    name = hashlib.sha256(settings.store.encode()).hexdigest()[:16]
-    return replace(settings, store=str(settings.data / "offline" / name))
 
 
 class _Remembered:

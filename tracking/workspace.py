@@ -14,7 +14,8 @@ from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..storage.errors import NotFoundError
 from ..storage.notes import Notes
-from ..storage.store import Store, StoreSettings, open_backend, project_prefix
+from ..storage.store import Machine, Store, StoreSettings, open_backend, project_prefix
+from .run_folder import live_roots
 from .settings import DEFAULT_ENTITY, StoreChoice
 
 
@@ -29,17 +30,23 @@ class Workspace:
         self._projects: dict[ProjectName, Project] = {}
 
     @classmethod
-    def open(cls, settings: StoreChoice, *, create: bool = False) -> Workspace:
+    def open(
+        cls, settings: StoreChoice, *, create: bool = False, offline: bool = False, falls_back: bool = False
+    ) -> Workspace:
         """Open the store that `settings` name; nobody's choice (`~/.lineart`) and `create` make it when missing.
 
+        Of a remote store, `offline` asks nothing and writes to the outbox; `falls_back` does so if it does not answer.
         Raises: NotFoundError when there is no store; FormatError, StoreError, CommError.
         """
+        machine = Machine(
+            settings.cache, settings.cache_bytes, settings.data, offline=offline, falls_back=falls_back
+        )
         try:
             store = Store.open(
                 settings.store,
                 cache=settings.cache,
                 storage_options=settings.storage_options,
-                cache_bytes=settings.cache_bytes,
+                machine=machine,
                 trusts=lambda notes: _knows_project(notes, settings),
             )
         except NotFoundError:
@@ -70,6 +77,14 @@ class Workspace:
     def project_names(self) -> list[ProjectName]:
         """Every project that has a log."""
         return [ProjectName(entity, project) for entity, project in self.store.projects()]
+
+    def projects_here(self) -> list[ProjectName]:
+        """Projects of which processes on this machine have left something, or are writing it."""
+        found = set()
+        for root in live_roots(self.store, self.data):
+            for folder in root.glob("*/*"):
+                found.add(ProjectName(folder.parent.name, folder.name))
+        return sorted(found, key=str)
 
     def parse(self, name: str) -> ArtifactName:
         """Read an artifact name with the project in use as default. Raises: InvalidNameError."""

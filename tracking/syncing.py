@@ -1,0 +1,229 @@
+"""`art sync`: what waits in the outbox of a remote store is sent, exactly once.
+
+Bytes first, then the transactions in their order, each with the id that it has in the outbox: one that is found in the
+store's log has been sent before. A send that is killed goes on where it was; the outbox is removed at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..artifacts.names import ProjectName
+from ..artifacts.project import decode_checkpoint
+from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
+from ..storage.digest import digest_of
+from ..storage.errors import ConflictError, NotFoundError, StoreError
+from ..storage.local import LocalBackend
+from ..storage.log import Log, Position
+from ..storage.notes import Note
+from ..storage.overlay import Outbox
+from ..storage.store import Store, project_prefix
+from ..storage.transaction import Transaction
+from .run_log import claim_run
+from .workspace import Workspace
+
+_UPLOADS = 8
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a sync did: transactions, versions and runs that are in the store now, bytes uploaded."""
+
+    transactions: int = 0
+    versions: list[str] = field(default_factory=list)  # full names
+    runs: list[str] = field(default_factory=list)
+    uploaded_bytes: int = 0
+    is_busy: bool = False  # a process is still writing to the outbox: its work is sent when it has ended
+
+
+def outbox_of(workspace: Workspace) -> Outbox:
+    """The outbox of the workspace's store on this machine."""
+    return Outbox.of(workspace.url, workspace.data)
+
+
+def sync(workspace: Workspace, progress: Callable[[int], None] = lambda size: None) -> Sent:
+    """Send all that waits. `workspace` is online. Safe to repeat, and from several processes at once.
+
+    Raises: CommError, StoreError, UsageError; what was not sent stays in the outbox.
+    """
+    sent, outbox = Sent(), outbox_of(workspace)
+    if not workspace.store.is_remote or not outbox.folder.is_dir():
+        return sent
+    with _only_one(outbox):
+        with outbox.alone() as is_alone:
+            if is_alone and any(outbox.current.rglob("*.json")):
+                outbox.sending.mkdir(parents=True, exist_ok=True)
+                outbox.current.rename(outbox.sending / f"{time.time_ns():020}-{secrets.token_hex(4)}")
+            sent.is_busy = not is_alone
+        _adopt_journals(workspace)
+        for part in outbox.parts():
+            _Sender(workspace, part, sent, progress).send()
+            shutil.rmtree(part)
+    return sent
+
+
+@contextlib.contextmanager
+def _only_one(outbox: Outbox) -> Iterator[None]:
+    descriptor = os.open(outbox.folder / "sync.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with contextlib.suppress(ImportError):  # not POSIX
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _adopt_journals(workspace: Workspace) -> None:
+    """Runs that were started before this machine had ever seen the store: their journals come to the others."""
+    unseen = workspace.data / "live" / digest_of(workspace.url.encode()).hex()[:32]
+    if not unseen.is_dir():
+        return
+    for journal in unseen.glob("*/*/*/*"):
+        target = workspace.data / "live" / workspace.store.settings.store / journal.relative_to(unseen)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        journal.rename(target)
+    shutil.rmtree(unseen)
+
+
+class _Sender:
+    """Sends one part of an outbox, which nobody writes to any more."""
+
+    def __init__(self, workspace: Workspace, part: Path, sent: Sent, progress: Callable[[int], None]) -> None:
+        self._workspace = workspace
+        self._store: Store = workspace.store
+        self._part = part
+        self._local = LocalBackend(part)
+        self._sent = sent
+        self._progress = progress
+        self._made = Renumbering()
+
+    def send(self) -> None:
+        """Bytes, then claims of runs, then transactions by the time of their commit."""
+        self._upload()
+        waiting = sorted(
+            ((entry, project) for project in self._projects() for entry in self._transactions(project)),
+            key=lambda found: (found[0].time, found[0].seq),
+        )
+        for project in self._projects():
+            self._claim_runs(project)
+        known = {project: self._known(project) for project in self._projects()}
+        for transaction, project in waiting:
+            self._commit(project, transaction, known[project])
+
+    def _projects(self) -> list[ProjectName]:
+        return [
+            ProjectName(entity, project)
+            for entity in self._local.folders("projects/")
+            for project in self._local.folders(f"projects/{entity}/")
+        ]
+
+    # Bytes
+
+    def _upload(self) -> None:
+        keys = [found.key for found in self._local.list("packs/")]
+        for project in self._projects():
+            prefix = project_prefix(project.entity, project.project)
+            keys += [found.key for found in self._local.list(f"{prefix}runs/")]
+        # A part of a history is visible by its marker: what the marker names goes first.
+        late = [key for key in keys if "/history/" in key and key.endswith(".json")]
+        early = [
+            key
+            for key in keys
+            if key not in late and not key.endswith("/run.json") and "/heartbeat/" not in key
+        ]
+        with ThreadPoolExecutor(_UPLOADS, "lineart-sync") as pool:
+            for size in pool.map(self._upload_one, early):
+                self._sent.uploaded_bytes += size
+                self._progress(size)
+        for key in late:
+            self._sent.uploaded_bytes += self._upload_one(key)
+
+    def _upload_one(self, key: str) -> int:
+        path = self._part / key
+        size = path.stat().st_size
+        if key.startswith("packs/") or key.endswith(".parquet"):
+            try:
+                if self._store.backend.stat(key).size_bytes == size:
+                    return 0
+            except NotFoundError:
+                pass  # the usual case: it is new
+            self._store.backend.write_file(key, path)
+            return size
+        try:
+            self._store.backend.create(key, path.read_bytes())
+        except ConflictError:
+            return 0  # sent before
+        return size
+
+    def _claim_runs(self, project: ProjectName) -> None:
+        home = self._workspace.project(project)
+        prefix = project_prefix(project.entity, project.project)
+        for run in self._local.folders(f"{prefix}runs/"):
+            with contextlib.suppress(NotFoundError):
+                self._local.read(f"{prefix}runs/{run}/run.json")
+                claim_run(home, run, self._time_of(project, run))
+
+    def _time_of(self, project: ProjectName, run: str) -> str:
+        for transaction in self._transactions(project):
+            if any(op.get("run") == run and op["op"] == "run.start" for op in transaction.ops):
+                return transaction.time
+        return ""
+
+    # Transactions
+
+    def _base(self, project: ProjectName) -> Position:
+        prefix = project_prefix(project.entity, project.project)
+        noted = Note(self._part / "base" / digest_of(prefix.encode()).hex()[:40]).read()
+        if noted is None:
+            raise StoreError(f"outbox {self._part}: the base of {project} is missing; its runs stay there")
+        return decode_checkpoint(noted)[1]
+
+    def _transactions(self, project: ProjectName) -> list[Transaction]:
+        prefix = project_prefix(project.entity, project.project)
+        if not self._local.folders(f"{prefix}log/"):
+            return []
+        return [entry.transaction for entry in Log(self._local, prefix).read_after(self._base(project))]
+
+    def _known(self, project: ProjectName) -> set[str]:
+        """The ids of the outbox's transactions that the store has; also one whose answer was lost when it was made."""
+        home = self._workspace.project(project)
+        found = set()
+        for entry in home.log.read_after(self._base(project)):
+            found.add(entry.transaction.id)
+            found |= {op[SENT_AS] for op in entry.transaction.ops if SENT_AS in op}
+        return found
+
+    def _commit(self, project: ProjectName, transaction: Transaction, known: set[str]) -> None:
+        home = self._workspace.project(project)
+        if transaction.id in known:
+            learn(home.state(), project, transaction, self._made)
+            return
+        self._demand_packs(transaction)
+        ops = home.commit(lambda state: rebase(state, project, transaction, self._made))
+        self._sent.transactions += bool(ops)
+        for op in ops:
+            if op["op"] == "version.create":
+                self._sent.versions.append(f"{project}/{op['collection']}:v{op['version']}")
+            elif op["op"] == "run.start":
+                self._sent.runs.append(f"{project}/{op['run']}")
+
+    def _demand_packs(self, transaction: Transaction) -> None:
+        """What was taken for stored while nobody could look. Raises: StoreError."""
+        for op in transaction.ops:
+            for record in (op, op.get("files") or {}):
+                for pack in [*(record.get("packs") or ()), *(record.get("meta_packs") or ())]:
+                    if not self._store.objects.confirm([bytes.fromhex(pack)]):
+                        raise StoreError(
+                            f"outbox {self._part}: pack {pack[:12]} that {op.get('collection') or op.get('run')} needs"
+                            " is not in the store any more; log its files again"
+                        )
