@@ -71,7 +71,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Store": {
         "verify": ("verifying", "Read every byte again and compare it with what was recorded."),
         "du": ("usage", "Measure what takes up space."),
-        "sync": ("syncing", "Send what was written while the store did not answer."),
+        "sync": ("syncing", "Send what waits in the outbox to the store."),
     },
 }
 

@@ -99,6 +99,10 @@ class Outbox:
         except OSError:
             return []
 
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.parts() and not any(self.current.rglob("*.json"))
+
     def size_bytes(self) -> int:
         """Bytes of all that waits."""
         total = 0

@@ -54,6 +54,12 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
     """Start or continue a run. Raises: as `init`."""
     resume = _resume(wish.resume)
     workspace = Workspace.open(settings, create=True, offline=wish.offline, falls_back=not wish.offline)
+    if (
+        (wish.id is not None or resume is not None)
+        and workspace.store.is_remote
+        and not workspace.store.is_offline
+    ):
+        _send_first(workspace, settings)
     project = workspace.project()
     remembered = _Remembered(settings, workspace)
     run = check_name(wish.id, "run id") if wish.id is not None else None
@@ -99,6 +105,16 @@ def start_run(settings: StoreChoice, wish: Wish, captured: Settings, environment
     if not workspace.store.is_offline:
         _Recovery(workspace, settings).start()
     return made
+
+
+def _send_first(workspace: Workspace, settings: StoreChoice) -> None:
+    """A run that goes on needs what waits in the outbox."""
+    if outbox_of(workspace).is_empty():
+        return
+    try:
+        sync(Workspace.open(settings))
+    except CommError:
+        return  # then the run goes on offline, too
 
 
 def _tell_when_offline(run: Run, workspace: Workspace) -> None:
