@@ -15,11 +15,12 @@ from .chunker import METADATA_CHUNKER, ChunkerParameters
 from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, StoreError, UsageError
 from .local import LocalBackend
 from .locations import Locations
-from .log import Log
+from .log import BackendLogs, Log, Logs
 from .memory import MemoryBackend
 from .notes import Note, Notes
 from .objects import Objects
 from .pack import PackLimits
+from .postgres_log import LOG_FORMAT, PostgresLogs, check_address
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import RetryingBackend
@@ -27,7 +28,7 @@ from .snapshot import Snapshot
 from .statcache import StatCache
 from .transaction import canonical_json
 
-FORMAT = 1
+FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
 SETTINGS_KEY = "lineart.json"
 
 
@@ -42,9 +43,16 @@ class StoreSettings:
     metadata_chunker: ChunkerParameters  # of manifests, which are edited in small places
     pack: PackLimits
     capabilities: Mapping[str, bool]
+    log: str | None = None  # the address of the database that has the logs; None: they lie in the store
+
+    @property
+    def format(self) -> int:
+        """The lowest format number that keeps off clients which would not find the logs."""
+        return 1 if self.log is None else 2
 
     def encode(self) -> bytes:
         """The bytes of `lineart.json`."""
+        log = {} if self.log is None else {"log": {"format": LOG_FORMAT, "url": self.log}}
         return canonical_json(
             {
                 "capabilities": dict(self.capabilities),
@@ -52,9 +60,10 @@ class StoreSettings:
                 "metadata_chunker": asdict(self.metadata_chunker),
                 "created": self.created,
                 "entity": self.entity,
-                "format": FORMAT,
+                "format": self.format,
                 "pack": asdict(self.pack),
                 "store": self.store,
+                **log,
             }
         )
 
@@ -76,11 +85,24 @@ class StoreSettings:
                 metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
                 pack=PackLimits(**_known(PackLimits, found["pack"])),
                 capabilities=dict(found["capabilities"]),
+                log=_log_address(found.get("log"), url),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
             ) from error
+
+
+def _log_address(found: Mapping[str, Any] | None, url: str) -> str | None:
+    """Raises: FormatError for a log of a newer format; UsageError for an address with a password."""
+    if found is None:
+        return None
+    if found["format"] > LOG_FORMAT:
+        raise FormatError(
+            f"store {url} has a log of format {found['format']}; this version reads format {LOG_FORMAT};"
+            " upgrade lineart"
+        )
+    return check_address(str(found["url"]))
 
 
 def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +152,9 @@ class Store:
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
+        self.logs: Logs = (
+            BackendLogs(backend) if settings.log is None else PostgresLogs(settings.log, settings.store)
+        )
 
     @classmethod
     def _of(
@@ -179,7 +204,9 @@ class Store:
         notes = Notes.of(backend, cache)
         noted = notes.settings.read() if notes is not None else None
         if notes is not None and noted is not None and trusts(notes):
-            return cls._of(backend, StoreSettings.decode(noted, backend.url), cache, cache_bytes, notes)
+            settings = StoreSettings.decode(noted, backend.url)
+            if settings.log is None:  # a database may have moved, and the old one may still answer
+                return cls._of(backend, settings, cache, cache_bytes, notes)
         try:
             data = backend.read(SETTINGS_KEY)
         except NotFoundError as error:
@@ -202,14 +229,19 @@ class Store:
         created: str,
         storage_options: Mapping[str, Any] | None = None,
         cache_bytes: int | None = None,
+        log: str | None = None,
     ) -> Store:
         """Make a store at `url`, or open the one that is there; the backend is probed for conditional create.
 
-        Raises: StoreError when the backend refuses, or cannot create a key exactly once; CommError.
+        `log` is the address of a PostgreSQL database that is to have the logs, without a password.
+        Raises: UsageError when the address has one, or the store that is there has its logs elsewhere; StoreError when
+        the backend or the database refuses, or cannot create a key exactly once; CommError.
         """
+        if log is not None:
+            check_address(log)
         backend = open_backend(url, storage_options)
         try:
-            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)
+            return cls._on_with(backend, cache, cache_bytes, log)
         except NotFoundError:
             probe_conditional_create(backend)
         settings = StoreSettings(
@@ -220,12 +252,27 @@ class Store:
             metadata_chunker=METADATA_CHUNKER,
             pack=PackLimits(),
             capabilities={"conditional_create": True},
+            log=log,
         )
+        store = cls._of(backend, settings, cache, cache_bytes, Notes.of(backend, cache))
+        if isinstance(store.logs, PostgresLogs):
+            store.logs.create(created)  # before the store: one that is there can be used
         try:
             backend.create(SETTINGS_KEY, settings.encode())
-        except ConflictError:
-            return cls.on(backend, cache=cache, cache_bytes=cache_bytes)  # another process was first
-        return cls._of(backend, settings, cache, cache_bytes, Notes.of(backend, cache))
+        except ConflictError:  # another process was first
+            store.logs.close()
+            return cls._on_with(backend, cache, cache_bytes, log)
+        return store
+
+    @classmethod
+    def _on_with(cls, backend: Backend, cache: Path, cache_bytes: int | None, log: str | None) -> Store:
+        store = cls.on(backend, cache=cache, cache_bytes=cache_bytes)
+        if log is not None and log != store.settings.log:
+            raise UsageError(
+                f"store {store.url} has its logs in {store.settings.log or 'itself'}, not in {log}; a store's logs stay"
+                " where they are: make a new store"
+            )
+        return store
 
     @property
     def url(self) -> str:
@@ -264,7 +311,7 @@ class Store:
 
     def log(self, prefix: str) -> Log:
         """The log under a key prefix."""
-        return Log(self.backend, prefix)
+        return self.logs.log(prefix)
 
     def snapshot(self, progress: Progress | None = None) -> Snapshot:
         """A way in for the bytes of one commit."""
@@ -283,16 +330,13 @@ class Store:
 
     def projects(self) -> list[tuple[str, str]]:
         """(entity, project) of every project that has a log, sorted."""
-        return [
-            (entity, project)
-            for entity in self.backend.folders("projects/")
-            for project in self.backend.folders(f"projects/{entity}/")
-        ]
+        return self.logs.projects()
 
     def close(self) -> None:
         """Release what the store holds open."""
         self.stat_cache.close()
         self.objects.close()
+        self.logs.close()
         self.backend.close()
 
 

@@ -20,7 +20,7 @@ from lineart.storage.commit import Committer
 from lineart.storage.errors import CommError, ConflictError, Error, IntegrityError, UsageError
 from lineart.storage.faults import Fault, FaultyBackend, RandomFaults, ScriptedFaults
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import Log, Position
+from lineart.storage.log import BackendLog, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.retry import RetryingBackend
 from lineart.storage.transaction import Op, Transaction
@@ -42,7 +42,7 @@ class Numbers:
 def committer(backend: Backend, **options: Any) -> Committer[int]:
     now = options.pop("now", lambda: "2026-01-02T03:04:05.000006Z")
     on_sealed = options.pop("on_sealed", lambda state, position: None)
-    log = options.pop("log", Log(backend, PREFIX))
+    log = options.pop("log", BackendLog(backend, PREFIX))
     return Committer(log, Numbers(), 0, Position(), actor={"user": "u"}, now=now, on_sealed=on_sealed)
 
 
@@ -53,7 +53,7 @@ def take(name: str) -> Callable[[int], Sequence[Op]]:
 
 def given(backend: Backend) -> list[tuple[int, str]]:
     """What the log says, read anew: (number, who), in order."""
-    entries = list(Log(backend, PREFIX).read_after(Position()))
+    entries = list(BackendLog(backend, PREFIX).read_after(Position()))
     found = [(op["number"], op["who"]) for entry in entries for op in entry.transaction.ops]
     assert [number for number, _ in found] == list(range(len(found)))
     return found
@@ -114,7 +114,7 @@ def test_decision_on_an_old_state_is_committed(backend: Backend) -> None:
             other.commit(take("other"))
         return [{"op": "take", "number": state, "who": "slow"}]
 
-    class Untimely(Log):
+    class Untimely(BackendLog):
         """A log whose turns are not waited for."""
 
         def turn(self) -> Any:
@@ -183,7 +183,7 @@ def test_clock_set_back_changes_the_order(backend: Backend, times: list[str]) ->
     for number, writer in enumerate(writers):
         writer.commit(take(f"{number}"))
     assert given(backend) == [(0, "0"), (1, "1"), (2, "2")]
-    entries = Log(backend, PREFIX).read_after(Position())
+    entries = BackendLog(backend, PREFIX).read_after(Position())
     assert [entry.transaction.time for entry in entries] == times
 
 
@@ -222,7 +222,7 @@ def test_lost_answer_hides_the_winner(backend: Backend) -> None:
             other.commit(take(name))
 
     faulty = FaultyBackend(backend, ScriptedFaults({"create": [Fault.BEFORE, Fault.AFTER]}), on_step=on_step)
-    log = Log(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
+    log = BackendLog(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
     log.turn = threading.Lock  # type: ignore[method-assign,assignment,return-value]
     committer(backend, log=log).commit(take("ours"))
     names = [who for _, who in given(backend)]

@@ -16,7 +16,7 @@ from lineart.storage.digest import digest_of
 from lineart.storage.errors import CommError, ConflictError, FormatError, IntegrityError
 from lineart.storage.faults import Fault, FaultyBackend, ScriptedFaults
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import FOLDER_ENTRIES, Log, Position
+from lineart.storage.log import FOLDER_ENTRIES, BackendLog, Log, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.retry import RetryingBackend
 from lineart.storage.transaction import GENESIS, Op, Transaction
@@ -56,7 +56,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 
 def test_entry_differs_from_its_description(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     ops: list[Op] = [{"op": "run.start", "run": "ü\n", "tags": [], "config": {"b": 1.5, "a": None}}]
     first = log.append(
         Transaction(
@@ -78,7 +78,7 @@ def test_entry_differs_from_its_description(backend: Backend) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 20])
 def test_reader_misses_an_entry(backend: Backend, count: int) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     positions = write(log, count)
     assert numbers(log) == list(range(count))
     for seen, position in enumerate(positions):
@@ -87,7 +87,7 @@ def test_reader_misses_an_entry(backend: Backend, count: int) -> None:
 
 def test_up_to_date_reader_pays_more_than_one_request() -> None:
     counting = CountingBackend(MemoryBackend())
-    log = Log(counting, PREFIX)
+    log = BackendLog(counting, PREFIX)
     position = write(log, 5)[-1]
     counting.reset()
     assert numbers(log, position) == []
@@ -96,7 +96,7 @@ def test_up_to_date_reader_pays_more_than_one_request() -> None:
 
 @pytest.mark.parametrize("missing", [0, 1, 4, 9, 249])
 def test_reader_goes_on_behind_a_hole(backend: Backend, missing: int) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 300)
     backend.delete([log.key(missing)])
     assert numbers(log) == list(range(missing))
@@ -120,7 +120,7 @@ def add_space(data: bytes) -> bytes:
 @pytest.mark.parametrize("change", [change_op, change_actor, add_space])
 @pytest.mark.parametrize("at", [0, 2, 7])
 def test_changed_entry_is_believed(backend: Backend, change: Callable[[bytes], bytes], at: int) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 9)
     changed = change(backend.read(log.key(at)))
     backend.write(log.key(at), changed)
@@ -187,7 +187,7 @@ def spell_format(data: bytes, other: bytes) -> bytes:
 def test_damaged_entry_raises_something_else(
     backend: Backend, damage: Callable[[bytes, bytes], bytes]
 ) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 6)
     backend.write(log.key(3), damage(backend.read(log.key(3)), backend.read(log.key(4))))
     with pytest.raises(IntegrityError) as caught:
@@ -196,7 +196,7 @@ def test_damaged_entry_raises_something_else(
 
 
 def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     (position,) = write(log, 1)
     newer = Transaction(1, "1" * 32, "t", {}, position.digest, [{"op": "new"}], format=2)
     after = log.append(newer)
@@ -205,7 +205,7 @@ def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
 
 
 def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 1)
     backend.write(log.key(1), b'{"format":3,"facts":[]}\n')
     with pytest.raises(FormatError) as caught:
@@ -217,7 +217,7 @@ def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> No
 
 
 def test_number_is_given_twice(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     (position,) = write(log, 1)
     ours, theirs = transaction(position, id="a" * 32), transaction(position, id="b" * 32)
     log.append(ours)
@@ -229,7 +229,7 @@ def test_number_is_given_twice(backend: Backend) -> None:
 
 def test_own_success_after_a_lost_answer_is_a_conflict(backend: Backend) -> None:
     faulty = FaultyBackend(backend, ScriptedFaults({"create": [Fault.AFTER, None, Fault.TORN, Fault.BEFORE]}))
-    log = Log(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
+    log = BackendLog(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
     positions = write(log, 3)
     assert numbers(log) == [0, 1, 2]
     assert [entry.position for entry in log.read_after(Position())] == positions
@@ -239,7 +239,7 @@ def test_lost_answer_is_taken_for_success() -> None:
     """Without retries the caller hears of it, and finds the entry or not when it looks."""
     memory = MemoryBackend()
     for fault in (Fault.BEFORE, Fault.AFTER):
-        log = Log(FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/")
+        log = BackendLog(FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/")
         with pytest.raises(CommError):
             log.append(transaction(Position()))
         assert numbers(log) == ([0] if fault is Fault.AFTER else [])
@@ -255,7 +255,7 @@ COUNT = 2 * FOLDER_ENTRIES + 57
 def long_log() -> tuple[dict[str, bytes], list[Position]]:
     """The values of a log of more than two folders, and its positions."""
     memory = MemoryBackend()
-    positions = write(Log(memory, PREFIX), COUNT)
+    positions = write(BackendLog(memory, PREFIX), COUNT)
     return {found.key: memory.read(found.key) for found in memory.list("")}, positions
 
 
@@ -266,7 +266,7 @@ def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[Counting
     for key, value in long_log[0].items():
         memory.write(key, value)
     counting = CountingBackend(memory)
-    return counting, Log(counting, PREFIX)
+    return counting, BackendLog(counting, PREFIX)
 
 
 def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, Log]) -> None:
@@ -376,7 +376,7 @@ def test_flipped_bit_in_a_segment_is_believed(
 @pytest.mark.parametrize("name", ["tmp/x", "000000.bak/x", "zzz/000000000000.json", "-1/x"])
 def test_foreign_folder_in_the_log_breaks_it(backend: Backend, name: str) -> None:
     """People and backup programs put things everywhere."""
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 300)
     backend.write(f"{PREFIX}log/{name}", b"foreign")
     assert numbers(log) == list(range(300))
