@@ -53,11 +53,13 @@ def binaries() -> Path:
 class PostgresServer:
     """A server that can be stopped, killed and started again; its data stay until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
+        """The server's folder is made in `parent`, by default where temporary files go: through pytest's folders its
+        user may not go.
+        """
         self.place = binaries()
         self._user = _server_user()
-        # Not in pytest's folders: the server's user may not go through those.
-        self.folder = Path(tempfile.mkdtemp(prefix="lineart-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lineart-postgres-", dir=parent))
         self.port = _free_port()
         self._keeper: subprocess.Popen[bytes] | None = None
         try:
@@ -184,9 +186,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[PostgresServer]:
+def postgres(parent: Path | None = None) -> Iterator[PostgresServer]:
     """A server for a while. Raises: NoPostgres."""
-    server = PostgresServer()
+    server = PostgresServer(parent)
     try:
         yield server
     finally:
