@@ -125,8 +125,16 @@ def main() -> None:
     with bench_folder("commits") as folder, places(folder) as found:
         limit = bare_rate(folder, seconds)
         print(f"{'bare system calls, one process':<44} {limit:8.0f} /s")
-        for race, processes, projects in (("one", 1, 1), ("shared", PROCESSES, 1), ("own", PROCESSES, PROCESSES)):
-            where = {"one": "one process", "shared": "16 processes, one collection", "own": "16 processes, 16 projects"}
+        for race, processes, projects in (
+            ("one", 1, 1),
+            ("shared", PROCESSES, 1),
+            ("own", PROCESSES, PROCESSES),
+        ):
+            where = {
+                "one": "one process",
+                "shared": "16 processes, one collection",
+                "own": "16 processes, 16 projects",
+            }
             for kind, place in found.items():
                 made, counts = rate(place, race, processes, projects, seconds)
                 name = f"{where[race]}, {kind}"

@@ -1,13 +1,14 @@
 """A PostgreSQL database as the log uses it: statements that are repeated when the server was away, and its errors.
 
-All that knows psycopg stands here, and only `postgres_log` imports this module, when it connects. Each statement is a
-transaction of its own, and is sent again when its answer is lost: callers send what may be sent twice.
+All that knows psycopg stands here, and only `postgres_log` imports this module, when a store needs it. Each statement
+is a transaction of its own, and is sent again when its answer is lost: callers send what may be sent twice.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -54,6 +55,15 @@ _PASSING_CLASSES = {"08", "40", "57"}
 _PASSING = {"25P03", "53000", "53200", "53300", "53400", "55P03", "72000"}
 _NO_TABLE = "42P01"
 _Result = TypeVar("_Result")
+
+# libpq and OpenSSL take locks of the process while they connect; a child that is forked then would wait for ever.
+_connecting = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_connecting.acquire,
+        after_in_parent=_connecting.release,
+        after_in_child=_connecting.release,
+    )
 
 
 class _NotReached(Exception):
@@ -131,7 +141,8 @@ class PostgresDatabase:
         try:
             given = conninfo_to_dict(self._address)
             options: dict[str, Any] = {key: value for key, value in _OPTIONS.items() if key not in given}
-            connection = _Connection.connect(self._address, autocommit=True, **options)
+            with _connecting:
+                connection = _Connection.connect(self._address, autocommit=True, **options)
         except psycopg.Error as error:
             raise self._no_connection(error) from error
         connection.answer_s = self._answer_s

@@ -115,10 +115,10 @@ class PostgresLogs:
     """All logs of the store with the id `store`, in the database at `address`. Connects when it is first asked."""
 
     def __init__(self, address: str, store: str) -> None:
-        self.address = check_address(address)
-        self.name = without_password(address)
+        """Raises: UsageError for an address that is none, or has a password; StoreError when psycopg is missing."""
+        self.name = without_password(check_address(address))
         self.store = store
-        self._database: PostgresDatabase | None = None
+        self.database = _database(address, self.name)
 
     def create(self, time: str) -> None:
         """Make the table if there is none, and the row that says that this store's logs lie here.
@@ -160,23 +160,20 @@ class PostgresLogs:
                 " database from its backup"
             )
 
-    @property
-    def database(self) -> PostgresDatabase:
-        """The connections. Raises: StoreError when psycopg is not installed."""
-        if self._database is None:
-            try:
-                from .postgres import PostgresDatabase
-            except ImportError as error:
-                raise StoreError(
-                    f"the logs of this store lie in {self.name}, and psycopg cannot be imported ({error}); run"
-                    ' pip install "lineart[postgres]"'
-                ) from error
-            self._database = PostgresDatabase(self.address, self.name)
-        return self._database
-
     def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
+        self.database.close()
+
+
+def _database(address: str, name: str) -> PostgresDatabase:
+    """Here and not at the first query, when another thread may fork: half an import would stay half in the child."""
+    try:
+        from .postgres import PostgresDatabase
+    except ImportError as error:
+        raise StoreError(
+            f"the logs of this store lie in {name}, and psycopg cannot be imported ({error}); run"
+            ' pip install "lineart[postgres]"'
+        ) from error
+    return PostgresDatabase(address, name)
 
 
 class PostgresLog:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HANG_S = 60.0
+STRICT = "strict"  # the one user that needs a password; who wants it makes it
 _names = itertools.count()
 
 # $1 is postgres, $2 the folder. The first line on standard input asks for an end; so does the end of the input.
@@ -54,9 +55,7 @@ class PostgresServer:
     """A server that can be stopped, killed and started again; its data stay until `close`."""
 
     def __init__(self, parent: Path | None = None) -> None:
-        """The server's folder is made in `parent`, by default where temporary files go: through pytest's folders its
-        user may not go.
-        """
+        """Its folder is made in `parent`, by default where temporary files go: its user may not go through pytest's."""
         self.place = binaries()
         self._user = _server_user()
         self.folder = Path(tempfile.mkdtemp(prefix="lineart-postgres-", dir=parent))
@@ -71,12 +70,12 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """The address of the database `postgres`; the server trusts everybody on this machine."""
+        """The address of the database `postgres`; the server trusts everybody on this machine but `STRICT`."""
         return self.database_url("postgres")
 
-    def database_url(self, name: str) -> str:
-        """The address of a database."""
-        return f"postgresql://lineart@127.0.0.1:{self.port}/{name}"
+    def database_url(self, name: str, *, user: str = "lineart", port: int | None = None) -> str:
+        """The address of a database, by way of another port if there is something in between."""
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{name}"
 
     def new_database(self) -> str:
         """Make an empty database and return its address."""
@@ -152,8 +151,11 @@ class PostgresServer:
             "max_connections": 100,
             "shared_buffers": "32MB",
         }
-        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+        data = self.folder / "data"
+        with (data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        trust = (data / "pg_hba.conf").read_text()
+        (data / "pg_hba.conf").write_text(f"host all {STRICT} 127.0.0.1/32 scram-sha-256\n{trust}")
 
     def _answers(self) -> bool:
         import psycopg
@@ -183,6 +185,22 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def postgres_or_skip() -> Iterator[PostgresServer]:
+    """A server for a while; where there can be none, the test is skipped and says why."""
+    import pytest
+
+    pytest.importorskip("psycopg", reason='psycopg is not installed: pip install "psycopg[binary]"')
+    try:
+        server = PostgresServer()
+    except NoPostgres as error:
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from lineart.storage.log import FOLDER_ENTRIES, BackendLog, Log, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.retry import RetryingBackend
 from lineart.storage.transaction import GENESIS, Op, Transaction
+from log_places import LogPlace, PostgresPlace
 
 PREFIX = "projects/team/digits/"
 
@@ -55,8 +56,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 # Bytes
 
 
-def test_entry_differs_from_its_description(backend: Backend) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_entry_differs_from_its_description(place: LogPlace) -> None:
+    log = place.log()
     ops: list[Op] = [{"op": "run.start", "run": "ü\n", "tags": [], "config": {"b": 1.5, "a": None}}]
     first = log.append(
         Transaction(
@@ -68,17 +69,24 @@ def test_entry_differs_from_its_description(backend: Backend) -> None:
         '"ops":[{"config":{"a":null,"b":1.5},"op":"run.start","run":"ü\\n","tags":[]}],'
         f'"prev":"{"0" * 64}","seq":0,"time":"2026-01-02T03:04:05.000006Z"}}\n'
     ).encode()
-    assert backend.read(f"{PREFIX}log/000000/000000000000.json") == data
+    assert place.read(0) == data
     assert first == Position(0, digest_of(data).hex())
     log.append(transaction(first))
-    assert json.loads(backend.read(f"{PREFIX}log/000000/000000000001.json"))["prev"] == first.digest
+    assert json.loads(place.read(1))["prev"] == first.digest
+
+
+def test_entry_lies_somewhere_else(backend: Backend) -> None:
+    log = BackendLog(backend, PREFIX)
+    write(log, 2)
+    found = [found.key for found in backend.list(f"{PREFIX}log/")]
+    assert found == [f"{PREFIX}log/000000/000000000000.json", f"{PREFIX}log/000000/000000000001.json"]
     assert log.key(1_234_567) == f"{PREFIX}log/001234/000001234567.json"
     assert log.segment_key(7) == f"{PREFIX}log/000007.jsonl.zst"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 20])
-def test_reader_misses_an_entry(backend: Backend, count: int) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_reader_misses_an_entry(place: LogPlace, count: int) -> None:
+    log = place.log()
     positions = write(log, count)
     assert numbers(log) == list(range(count))
     for seen, position in enumerate(positions):
@@ -95,10 +103,10 @@ def test_up_to_date_reader_pays_more_than_one_request() -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1, 4, 9, 249])
-def test_reader_goes_on_behind_a_hole(backend: Backend, missing: int) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_reader_goes_on_behind_a_hole(place: LogPlace, missing: int) -> None:
+    log = place.log()
     write(log, 300)
-    backend.delete([log.key(missing)])
+    place.delete(missing)
     assert numbers(log) == list(range(missing))
 
 
@@ -119,11 +127,11 @@ def add_space(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("change", [change_op, change_actor, add_space])
 @pytest.mark.parametrize("at", [0, 2, 7])
-def test_changed_entry_is_believed(backend: Backend, change: Callable[[bytes], bytes], at: int) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_changed_entry_is_believed(place: LogPlace, change: Callable[[bytes], bytes], at: int) -> None:
+    log = place.log()
     write(log, 9)
-    changed = change(backend.read(log.key(at)))
-    backend.write(log.key(at), changed)
+    changed = change(place.read(at))
+    place.write(at, changed)
     with pytest.raises(IntegrityError) as caught:
         numbers(log)
     builders.one_line(caught.value, f"transaction {at + 1} ", PREFIX)
@@ -185,18 +193,18 @@ def spell_format(data: bytes, other: bytes) -> bytes:
     ],
 )
 def test_damaged_entry_raises_something_else(
-    backend: Backend, damage: Callable[[bytes, bytes], bytes]
+    place: LogPlace, damage: Callable[[bytes, bytes], bytes]
 ) -> None:
-    log = BackendLog(backend, PREFIX)
+    log = place.log()
     write(log, 6)
-    backend.write(log.key(3), damage(backend.read(log.key(3)), backend.read(log.key(4))))
+    place.write(3, damage(place.read(3), place.read(4)))
     with pytest.raises(IntegrityError) as caught:
         numbers(log)
     builders.one_line(caught.value, "transaction 3 ", PREFIX)
 
 
-def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_entry_of_a_newer_format_is_dropped(place: LogPlace) -> None:
+    log = place.log()
     (position,) = write(log, 1)
     newer = Transaction(1, "1" * 32, "t", {}, position.digest, [{"op": "new"}], format=2)
     after = log.append(newer)
@@ -204,10 +212,10 @@ def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
     assert [entry.transaction.format for entry in log.read_after(Position())] == [1, 2, 1]
 
 
-def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_entry_of_an_unreadable_format_is_called_damaged(place: LogPlace) -> None:
+    log = place.log()
     write(log, 1)
-    backend.write(log.key(1), b'{"format":3,"facts":[]}\n')
+    place.write(1, b'{"format":3,"facts":[]}\n')
     with pytest.raises(FormatError) as caught:
         numbers(log)
     builders.one_line(caught.value, "transaction 1 ", "upgrade")
@@ -216,14 +224,14 @@ def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> No
 # Appending
 
 
-def test_number_is_given_twice(backend: Backend) -> None:
-    log = BackendLog(backend, PREFIX)
+def test_number_is_given_twice(place: LogPlace) -> None:
+    log = place.log()
     (position,) = write(log, 1)
     ours, theirs = transaction(position, id="a" * 32), transaction(position, id="b" * 32)
     log.append(ours)
     with pytest.raises(ConflictError) as caught:
         log.append(theirs)
-    builders.one_line(caught.value, log.key(1))
+    builders.one_line(caught.value, "transaction 1 " if isinstance(place, PostgresPlace) else "000001.json")
     assert [entry.transaction.id for entry in log.read_after(position)] == ["a" * 32]
 
 
@@ -239,10 +247,27 @@ def test_lost_answer_is_taken_for_success() -> None:
     """Without retries the caller hears of it, and finds the entry or not when it looks."""
     memory = MemoryBackend()
     for fault in (Fault.BEFORE, Fault.AFTER):
-        log = BackendLog(FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/")
+        log = BackendLog(
+            FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/"
+        )
         with pytest.raises(CommError):
             log.append(transaction(Position()))
         assert numbers(log) == ([0] if fault is Fault.AFTER else [])
+
+
+def test_own_entry_appended_again_is_a_conflict(place: LogPlace) -> None:
+    log = place.log()
+    positions = write(log, 3)
+    assert log.append(transaction(positions[0])) == positions[1]
+    assert numbers(log) == [0, 1, 2]
+
+
+def test_end_of_the_log_is_told_wrongly(place: LogPlace) -> None:
+    log = place.log()
+    assert not log.reaches(0)
+    positions = write(log, 3)
+    assert [log.reaches(seq) for seq in range(5)] == [True, True, True, False, False]
+    assert all(log.holds(position) for position in [Position(), *positions])
 
 
 # Segments
