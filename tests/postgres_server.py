@@ -25,9 +25,9 @@ HANG_S = 60.0
 STRICT = "strict"  # the one user that needs a password; who wants it makes it
 _names = itertools.count()
 
-# $1 is postgres, $2 the folder. The first line on standard input asks for an end; so does the end of the input.
+# $1 is postgres, $2 the folder, $3 the port. The first line on standard input asks for an end; so does the end of the input.
 _KEEPER = """
-"$1" -D "$2/data" >>"$2/log" 2>&1 &
+"$1" -D "$2/data" -p "$3" >>"$2/log" 2>&1 &
 server=$!
 read -r how
 kill -"${how:-QUIT}" "$server" 2>/dev/null
@@ -37,7 +37,7 @@ wait "$server"
 
 
 class NoPostgres(Exception):
-    """There is no PostgreSQL on this machine, or it cannot be started; the text says why."""
+    """There is no PostgreSQL on this machine, and why."""
 
 
 def binaries() -> Path:
@@ -60,10 +60,10 @@ class PostgresServer:
         self._user = _server_user()
         self.folder = Path(tempfile.mkdtemp(prefix="lineart-postgres-", dir=parent))
         self.port = _free_port()
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[Any] | None = None
         try:
             self._make()
-            self.start()
+            self._start_somewhere()
         except BaseException:
             self.close()
             raise
@@ -93,10 +93,28 @@ class PostgresServer:
             cursor = connection.execute(statement, parameters)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 
+    def _start_somewhere(self) -> None:
+        for attempt in range(3):
+            try:
+                return self.start()
+            except RuntimeError:  # another process may have taken the port meanwhile
+                if attempt == 2:
+                    raise
+                self.stop()
+                self.port = _free_port()
+
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises: NoPostgres with what it has written."""
-        self._keeper = subprocess.Popen(
-            ["/bin/sh", "-c", _KEEPER, "keeper", str(self.place / "postgres"), str(self.folder)],
+        """Start the server and wait until it answers. Raises: RuntimeError with what it has written."""
+        keeper = self._keeper = subprocess.Popen(
+            [
+                "/bin/sh",
+                "-c",
+                _KEEPER,
+                "keeper",
+                str(self.place / "postgres"),
+                str(self.folder),
+                str(self.port),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt at the terminal is for the tests
@@ -105,10 +123,10 @@ class PostgresServer:
         )
         give_up_s = time.monotonic() + HANG_S
         while not self._answers():
-            if self._keeper.poll() is not None or time.monotonic() > give_up_s:
+            if keeper.poll() is not None or time.monotonic() > give_up_s:
                 log = self.folder / "log"
                 written = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-                raise NoPostgres(f"PostgreSQL did not start: {written}")
+                raise RuntimeError(f"PostgreSQL did not start: {written}")
             time.sleep(0.02)
 
     def stop(self, signal_name: str = "INT") -> None:
@@ -143,10 +161,9 @@ class PostgresServer:
             **self._user,
         )
         if done.returncode:
-            raise NoPostgres(f"initdb failed: {done.stderr.strip()[-2000:]}")
+            raise RuntimeError(f"initdb failed: {done.stderr.strip()[-2000:]}")
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": self.port,
             "unix_socket_directories": self.folder / "socket",
             "max_connections": 100,
             "shared_buffers": "32MB",

@@ -129,7 +129,7 @@ def test_init_with_a_password_or_without_a_server_makes_nothing(database: str, t
 
 def log_versions(folder: str, worker: int, count: int, answers: Any) -> None:
     """Log versions in a run of its own, and say which each became."""
-    os.environ.update(builders.environment(Path(folder)) | {"LINEART_PROJECT": "digits"})
+    os.environ.update({**builders.environment(Path(folder)), "LINEART_PROJECT": "digits"})
     with lineart.init(id=f"w{worker}") as run:
         for number in range(count):
             artifact = lineart.Artifact("data", "dataset")

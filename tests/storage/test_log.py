@@ -285,7 +285,7 @@ def long_log() -> tuple[dict[str, bytes], list[Position]]:
 
 
 @pytest.fixture
-def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[CountingBackend, Log]:
+def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[CountingBackend, BackendLog]:
     """A copy of the long log in memory, and its requests."""
     memory = MemoryBackend()
     for key, value in long_log[0].items():
@@ -294,7 +294,7 @@ def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[Counting
     return counting, BackendLog(counting, PREFIX)
 
 
-def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, Log]) -> None:
+def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, BackendLog]) -> None:
     backend, log = counted
     log.seal(1)
     log.seal(1)  # by several clients
@@ -306,7 +306,7 @@ def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, Log]) 
 @pytest.mark.parametrize("sealed", [[], [0], [1], [0, 1]])
 @pytest.mark.parametrize("after", [-1, 0, 500, 995, 998, 999, 1000, 1500, COUNT - 2, COUNT - 1])
 def test_reader_of_segments_misses_an_entry(
-    counted: tuple[CountingBackend, Log],
+    counted: tuple[CountingBackend, BackendLog],
     long_log: tuple[dict[str, bytes], list[Position]],
     sealed: list[int],
     after: int,
@@ -318,7 +318,7 @@ def test_reader_of_segments_misses_an_entry(
     assert [entry.position for entry in log.read_after(position)] == long_log[1][after + 1 :]
 
 
-def test_sealed_folder_is_read_entry_by_entry(counted: tuple[CountingBackend, Log]) -> None:
+def test_sealed_folder_is_read_entry_by_entry(counted: tuple[CountingBackend, BackendLog]) -> None:
     backend, log = counted
     log.seal(0)
     log.seal(1)
@@ -371,7 +371,7 @@ DAMAGES = [lose_half, lose_lines, swap_lines, forge_middle, forge_last, no_frame
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_segment_is_believed(
-    counted: tuple[CountingBackend, Log],
+    counted: tuple[CountingBackend, BackendLog],
     long_log: tuple[dict[str, bytes], list[Position]],
     damage: Callable[[bytes], bytes],
 ) -> None:
@@ -386,7 +386,7 @@ def test_damaged_segment_is_believed(
 
 
 def test_flipped_bit_in_a_segment_is_believed(
-    counted: tuple[CountingBackend, Log], long_log: tuple[dict[str, bytes], list[Position]]
+    counted: tuple[CountingBackend, BackendLog], long_log: tuple[dict[str, bytes], list[Position]]
 ) -> None:
     backend, log = counted
     log.seal(0)
