@@ -88,8 +88,9 @@ class Log(Protocol):
         ...
 
     def continue_from(self, position: Position, modified_s: float) -> Tail | None:
-        """What came behind a position that an earlier process has noted, with the time of its tail; None when that is
-        not of this log. Raises: IntegrityError.
+        """What came behind a position that an earlier process has noted; None when that is not of this log.
+
+        `modified_s` is what the tail of that process said. Raises: IntegrityError.
         """
         ...
 

@@ -25,7 +25,7 @@ HANG_S = 60.0
 STRICT = "strict"  # the one user that needs a password; who wants it makes it
 _names = itertools.count()
 
-# $1 is postgres, $2 the folder, $3 the port. The first line on standard input asks for an end; so does the end of the input.
+# $1 is postgres, $2 the folder, $3 the port. The first line on standard input asks for an end; so does its end.
 _KEEPER = """
 "$1" -D "$2/data" -p "$3" >>"$2/log" 2>&1 &
 server=$!

@@ -14,6 +14,7 @@ import pytest
 
 import builders
 import lineart
+import s3server
 from builders import HANG_S, SPAWN
 from lineart.tracking import Workspace, find_settings
 from postgres_server import PostgresServer, postgres_or_skip
@@ -78,6 +79,37 @@ def test_main_job_from_shell_and_python(database: str, tmp_path: Path) -> None:
     assert art_json("show", "rows:latest")["version"] == "v1"
     assert "1" in art("sql", "select count(*) from runs")
     assert not list((tmp_path / "store").rglob("log/*"))
+
+
+def test_bucket_with_its_logs_in_a_database(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a machine notes of a bucket, and what the bucket no longer has, do not come between."""
+    with s3server.moto() as bucket:
+        url = s3server.new_bucket(bucket) + "/team/store"
+        for name, value in {
+            "LINEART_STORE": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": bucket.endpoint,
+        }.items():
+            monkeypatch.setenv(name, value)
+        art("init", url, "--log", database, "--no-config")
+        for number in range(3):
+            (tmp_path / "a.txt").write_text(f"{number}")
+            art("put", "a.txt", "-n", "data", "-t", "dataset")
+            assert art("cat", "data:latest/a.txt") == f"{number}"
+        with lineart.init() as run:
+            run.use_artifact("data:v1")
+            run.log({"loss": 1.0})
+        assert [found["state"] for found in art_json("run", "ls")] == ["finished"]
+        assert len(art_json("log", "data")) == 6
+        assert art_json("verify", "--all")["ok"]
+        workspace = Workspace.open(find_settings())
+        assert not list(workspace.store.backend.list("projects/default/digits/log/"))
+        assert workspace.project_names() == [workspace.project_name]
+        workspace.close()
 
 
 def test_status_says_where_the_logs_lie(database: str, tmp_path: Path) -> None:

@@ -780,6 +780,26 @@ def test_writer_that_remembers_more_leaves_a_hole(place: PostgresPlace) -> None:
         list(log.read_after(positions[3]))
 
 
+def test_noted_position_of_another_log_is_gone_on_from(place: PostgresPlace) -> None:
+    log = place.log()
+    positions = write(log, 4)
+    first = log.read_first_folder()
+    assert first is not None
+    assert [entry.position for entry in first.entries] == positions
+    more = write(log, 3, positions[-1])
+    tail = log.continue_from(positions[-1], first.modified_s)
+    assert tail is not None
+    assert [entry.position for entry in tail.entries] == more
+    place.delete(6)
+    place.delete(5)
+    other = log.append(transaction(more[0], {"op": "y"}))
+    assert log.continue_from(more[1], 0.0) is None
+    assert log.continue_from(more[2], 0.0) is None
+    assert log.continue_from(other, 0.0) is not None
+    write_many(place, FOLDER_ENTRIES - 6, other)
+    assert log.read_first_folder() is None
+
+
 # Without psycopg
 
 
