@@ -38,7 +38,7 @@ docs: $(VENV)/dev.stamp ## write docs/cli.md anew from the commands
 
 lock: $(VENV)/made.stamp ## write requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest releases
 	@$(PIP) install uv
-	@$(COMPILE) --extra s3 --extra demo --group dev --output-file requirements/dev.lock
+	@$(COMPILE) --extra s3 --extra postgres --extra demo --group dev --output-file requirements/dev.lock
 	@$(BIN)/uv pip compile requirements/ministack.in $(wordlist 5,99,$(COMPILE)) --output-file requirements/ministack.lock
 	@$(COMPILE) --extra demo --group build --constraints requirements/dev.lock --output-file requirements/demo.lock
 

@@ -179,7 +179,9 @@ class Project:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):
             try:
                 data = self.store.backend.read(f"{self.prefix}checkpoints/{name}/state.json.zst")
-                return decode_checkpoint(data)
+                state, position = decode_checkpoint(data)
+                if self.log.holds(position):
+                    return state, position
             except Error:
                 continue  # advisory: an older one, or the log from its start, says the same
         return ProjectState(), Position()

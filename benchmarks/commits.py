@@ -1,59 +1,76 @@
-"""Commits a second: one process, and sixteen racing in one collection; beside what the disk allows.
+"""Commits a second: one process, sixteen racing in one collection, sixteen in as many projects; local and PostgreSQL.
 
     python benchmarks/commits.py [--folder DIR] [--seconds 5]
 
-The limit is what one process reaches with the bare system calls of a commit: write, fsync, link, fsync of the folder.
+The limit is what one process reaches with the bare system calls of a local commit: write, fsync, link, fsync of the
+folder. PostgreSQL is a real server, started for this run on the same disk with its default settings (it flushes each
+commit); without one its lines are left out. After each race the log is read anew: every number that a process was told
+is there, with that process's content, and no other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from _measure import bench_folder
 
-from lineart.artifacts import ArtifactName, Content, LogRequest, Project, ProjectName
+from lineart.artifacts import Content, LogRequest, Project, ProjectName
 from lineart.artifacts.decisions import decide_log
 from lineart.storage import Store
 
-NAME = ProjectName("bench", "commits")
+PROCESSES = 16
+Given = dict[int, str]  # version: digest of the content that became it
 
 
-def commit_for(folder: Path, seconds: float, worker: int, done: multiprocessing.Queue[list[int]]) -> None:
+def commit_for(
+    folder: Path, name: ProjectName, seconds: float, worker: int, done: multiprocessing.Queue[Given]
+) -> None:
     """Log versions into one collection for some seconds; puts the numbers that were acknowledged."""
-    project = Project(Store.open(str(folder / "store"), cache=folder / "cache"), NAME)
-    numbers: list[int] = []
-    end = time.perf_counter() + seconds
+    project = Project(Store.open(str(folder / "store"), cache=folder / "cache"), name)
+    given: Given = {}
+    count, end = 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
-        digest = f"{worker:032x}{len(numbers):032x}"
+        digest = f"{worker:032x}{count:032x}"
         content = Content(digest, 1, 1, 0, (), (), None)
         ops = project.commit(lambda state, c=content: decide_log(state, LogRequest("model", "model", c)))
-        numbers += [op["version"] for op in ops if op["op"] == "version.create"]
-    done.put(numbers)
+        given |= {op["version"]: digest for op in ops if op["op"] == "version.create"}
+        count += 1
+    done.put(given)
 
 
-def rate(folder: Path, processes: int, seconds: float) -> float:
-    """Commits a second of all processes; raises if a number was given twice or left out."""
-    done: multiprocessing.Queue[list[int]] = multiprocessing.Queue()
+def rate(folder: Path, race: str, processes: int, projects: int, seconds: float) -> tuple[float, str]:
+    """Commits a second of all processes, and how many each has made; raises unless the log says what they were told."""
+    done: multiprocessing.Queue[Given] = multiprocessing.Queue()
+    names = [ProjectName("bench", f"{race}-{index % projects}") for index in range(processes)]
     workers = [
-        multiprocessing.Process(target=commit_for, args=(folder, seconds, processes * 100 + index, done))
-        for index in range(processes)
+        multiprocessing.Process(target=commit_for, args=(folder, name, seconds, index, done))
+        for index, name in enumerate(names)
     ]
     start = time.perf_counter()
     for worker in workers:
         worker.start()
-    numbers = sorted(number for _ in workers for number in done.get())
+    given = [done.get() for _ in workers]
     took = time.perf_counter() - start
     for worker in workers:
         worker.join()
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise SystemExit(
-            f"numbers are not distinct and gap-free: {len(numbers)} from {numbers[0]} to {numbers[-1]}"
-        )
-    return len(numbers) / took
+    store = Store.open(str(folder / "store"), cache=folder / "cache")
+    found: list[tuple[int, str]] = []
+    for name in dict.fromkeys(names):
+        versions = Project(store, name).state().collections["model"].versions
+        if sorted(versions) != list(range(len(versions))):
+            raise SystemExit(f"{name}: numbers are not gap-free")
+        found += [(number, versions[number].digest) for number in versions]
+    store.close()
+    if sorted(found) != sorted(item for numbers in given for item in numbers.items()):
+        raise SystemExit(f"{race}: the log does not say what the processes were told")
+    counts = sorted(map(len, given))
+    return len(found) / took, f"{counts[0]} to {counts[-1]} each"
 
 
 def bare_rate(folder: Path, seconds: float) -> float:
@@ -76,22 +93,53 @@ def bare_rate(folder: Path, seconds: float) -> float:
     return count / seconds
 
 
+@contextlib.contextmanager
+def places(folder: Path) -> Iterator[dict[str, Path]]:
+    """A folder with a store for each kind of log that there is here."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import postgres_server
+
+    with contextlib.ExitStack() as stack:
+        found = {"local": folder / "local"}
+        Store.create(str(found["local"] / "store"), cache=folder / "cache", entity="bench", created="now")
+        folder.chmod(0o711)  # the server's user has to go through
+        try:
+            server = stack.enter_context(postgres_server.postgres(folder))
+        except (postgres_server.NoPostgres, ImportError) as error:
+            print(f"without PostgreSQL: {error}")
+        else:
+            found["PostgreSQL"] = folder / "postgres"
+            Store.create(
+                str(found["PostgreSQL"] / "store"),
+                cache=folder / "cache",
+                entity="bench",
+                created="now",
+                log=server.new_database(),
+            )
+        yield found
+
+
 def main() -> None:
-    """Print the three rates."""
+    """Print the limit and the rates."""
     seconds = float(sys.argv[sys.argv.index("--seconds") + 1]) if "--seconds" in sys.argv else 5.0
-    with bench_folder("commits") as folder:
-        Store.create(str(folder / "store"), cache=folder / "cache", entity="bench", created="now")
+    with bench_folder("commits") as folder, places(folder) as found:
         limit = bare_rate(folder, seconds)
         print(f"{'bare system calls, one process':<44} {limit:8.0f} /s")
-        for processes in (1, 16):
-            found = rate(folder, processes, seconds)
-            name = f"commits, {processes} process{'es' if processes > 1 else ''}"
-            print(f"{name:<44} {found:8.0f} /s   {found / limit:6.2f}x of the limit", flush=True)
-        project = Project(Store.open(str(folder / "store"), cache=folder / "cache"), NAME)
-        state = project.state()
-        last = ArtifactName(NAME, "model", "latest")
-        count = state.collections["model"].next_version
-        print(f"{count} versions, numbers distinct and gap-free; {last.short} is the last")
+        for race, processes, projects in (
+            ("one", 1, 1),
+            ("shared", PROCESSES, 1),
+            ("own", PROCESSES, PROCESSES),
+        ):
+            where = {
+                "one": "one process",
+                "shared": "16 processes, one collection",
+                "own": "16 processes, 16 projects",
+            }
+            for kind, place in found.items():
+                made, counts = rate(place, race, processes, projects, seconds)
+                name = f"{where[race]}, {kind}"
+                print(f"{name:<44} {made:8.0f} /s   {made / limit:6.2f}x of the limit; {counts}", flush=True)
+        print("each number was given once, none is missing, and each has the content of who was told")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ SETTINGS_FILE = "lineart.toml"
 @click.argument("url", required=False)
 @click.option("--entity", help="The team or person that projects of this store belong to.")
 @click.option(
+    "--log",
+    "log_address",
+    metavar="URL",
+    help="The PostgreSQL database that is to have the logs: postgresql://host/database, without a password.",
+)
+@click.option(
     "--here/--no-config",
     default=None,
     help=f"Write {SETTINGS_FILE} into this folder, or do not. Without either it is written when URL,"
@@ -32,18 +38,29 @@ SETTINGS_FILE = "lineart.toml"
 @json_option
 @common_options
 @click.pass_context
-def init(ctx: click.Context, url: str | None, entity: str | None, here: bool | None, as_json: bool) -> None:
+def init(
+    ctx: click.Context,
+    url: str | None,
+    entity: str | None,
+    log_address: str | None,
+    here: bool | None,
+    as_json: bool,
+) -> None:
     """Make a store, and use it in this folder.
 
     URL is a folder or something like s3://bucket/prefix; without it the store that the settings name is made, else
     ~/.lineart. The store is tried out first: it must be able to create a key exactly once. Making one that
     exists already changes nothing. A lineart.toml that says something else is never overwritten.
 
-    With --json: store, created, entity, project, settings_file, settings_written.
+    With --log the transactions of all projects lie in a PostgreSQL database, for thousands of commits a second;
+    everybody who opens the store uses it. It needs pip install "lineart[postgres]". See docs/postgresql.md.
+
+    With --json: store, created, log (null: in the store), entity, project, settings_file, settings_written.
 
     \b
     art init ./store --project digits
     art init s3://team-bucket/lineart --entity vision
+    art init s3://team-bucket/lineart --log postgresql://db.example.org/lineart
     """
     from ..tracking.settings import find_settings
 
@@ -57,7 +74,7 @@ def init(ctx: click.Context, url: str | None, entity: str | None, here: bool | N
         content = {"store": settings.store, **content}
     file = Path.cwd() / SETTINGS_FILE
     is_new_file = here and must_write(file, content)  # refused before a store is made
-    store, is_new = _make(settings)
+    store, is_new = _make(settings, log_address)
     try:
         if is_new_file:
             lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in content.items()]
@@ -65,6 +82,7 @@ def init(ctx: click.Context, url: str | None, entity: str | None, here: bool | N
         facts = {
             "store": store.url,
             "created": is_new,
+            "log": _shown_log(store),
             "entity": settings.entity or store.settings.entity,
             "project": settings.project,
             "settings_file": str(file) if here else None,
@@ -104,25 +122,29 @@ def _absolute(key: str, value: str, file: Path) -> str:
     return value
 
 
-def _make(settings: StoreChoice) -> tuple[Store, bool]:
+def _shown_log(store: Store) -> str | None:
+    """The database that has the store's logs, without parameters."""
+    from ..storage.postgres_log import without_password
+
+    return None if store.settings.log is None else without_password(store.settings.log)
+
+
+def _make(settings: StoreChoice, log_address: str | None) -> tuple[Store, bool]:
     """The store, and whether it was made now."""
     from ..artifacts.project import utc_now
-    from ..storage.errors import NotFoundError
     from ..storage.store import Store
     from ..tracking.settings import DEFAULT_ENTITY
 
-    options = settings.storage_options
-    try:
-        return Store.open(settings.store, cache=settings.cache, storage_options=options), False
-    except NotFoundError:
-        made = Store.create(
-            settings.store,
-            cache=settings.cache,
-            entity=settings.entity or DEFAULT_ENTITY,
-            created=utc_now(),
-            storage_options=options,
-        )
-        return made, True
+    created = utc_now()
+    store = Store.create(
+        settings.store,
+        cache=settings.cache,
+        entity=settings.entity or DEFAULT_ENTITY,
+        created=created,
+        storage_options=settings.storage_options,
+        log=log_address,
+    )
+    return store, store.settings.created == created
 
 
 def _say_made(facts: dict[str, Any], settings: StoreChoice) -> None:
@@ -130,6 +152,7 @@ def _say_made(facts: dict[str, Any], settings: StoreChoice) -> None:
     say(f"made the store {store}" if facts["created"] else f"the store {store} is there already")
     say_facts(
         [
+            *([("log", printable(facts["log"]))] if facts["log"] else []),
             ("project", f"{facts['entity']}/{facts['project']}"),
             ("settings", _settings_words(facts, settings)),
         ],
@@ -171,15 +194,14 @@ def _settings_words(facts: dict[str, Any], settings: StoreChoice) -> str:
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show which store is in use, why, and what it holds.
 
-    With --json: store, chosen_by, project, entity, format, store_id, created_at, projects, collections, versions,
-    runs, packs, pack_bytes (both null for a store that is not a local folder), cache, cache_bytes.
+    With --json: store, chosen_by, log (the database that has the logs; null: in the store), project, entity, format,
+    store_id, created_at, projects, collections, versions, runs, packs, pack_bytes (both null for a store that is not a
+    local folder), cache, cache_bytes.
 
     \b
     art status
     art --store s3://team-bucket/lineart status
     """
-    from ..storage.store import FORMAT
-
     settings = find_given_settings(ctx)
     workspace = open_workspace()
     store = workspace.store
@@ -187,9 +209,10 @@ def status(ctx: click.Context, as_json: bool) -> None:
     facts: dict[str, Any] = {
         "store": store.url,
         "chosen_by": chosen_by(settings),
+        "log": _shown_log(store),
         "project": workspace.project_name.project,
         "entity": workspace.project_name.entity,
-        "format": FORMAT,
+        "format": store.settings.format,
         "store_id": store.settings.store,
         "created_at": store.settings.created,
         **_counts(workspace),
@@ -216,6 +239,7 @@ def _status_lines(facts: dict[str, Any]) -> list[tuple[str, str | Cell]]:
     lines: list[tuple[str, str | Cell]] = [
         ("store", Cell(printable(facts["store"]), bold=True)),
         ("chosen by", facts["chosen_by"]),
+        *([("log", printable(facts["log"]))] if facts["log"] else []),
         ("project", f"{facts['entity']}/{facts['project']}"),
         ("format", f"{facts['format']}, made {when(facts['created_at'])}"),
         ("holds", ", ".join(held)),

@@ -133,14 +133,17 @@ class Catalog:
     # Checkpoints
 
     def _load_checkpoint(self, project: ProjectName) -> Position:
-        folder = f"{project_prefix(project.entity, project.project)}checkpoints/"
+        prefix = project_prefix(project.entity, project.project)
+        folder, log = f"{prefix}checkpoints/", self.store.log(prefix)
         for name in reversed(self.store.backend.folders(folder)):
             try:
                 marker = json.loads(self.store.backend.read(f"{folder}{name}/catalog.json"))
                 if marker["schema"] != SCHEMA_VERSION or set(marker["tables"]) != set(TABLES):
                     continue
-                self._insert_parquet(f"{folder}{name}/catalog/")
-                return Position(marker["seq"], marker["head"])
+                position = Position(marker["seq"], marker["head"])
+                if log.holds(position):
+                    self._insert_parquet(f"{folder}{name}/catalog/")
+                    return position
             except (Error, ValueError, KeyError, TypeError):
                 continue  # advisory: the log from its start says the same
         return Position()

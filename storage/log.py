@@ -1,12 +1,15 @@
 """The log: numbered transactions, each created once and never changed.
 
-The laws of this module:
+The laws of every log:
 
-- A transaction is committed when its key exists, and it exists whole or not at all.
+- A transaction is committed when its number is taken, and it exists whole or not at all.
 - Numbers have no holes: number n + 1 is created only by somebody who has read n. Readers stop at the first hole.
-- After an answer was lost the key may hold our own transaction: ids are compared before a conflict is believed.
+- After an answer was lost the number may hold our own transaction: the bytes, with the id in them, are compared
+  before a conflict is believed.
 - Order is the number, never a clock. Entries are never deleted.
-- Segments are copies of 1,000 finished entries in one value; a reader may use them, nobody needs them.
+
+`BackendLog` keeps each transaction under a key of the store, so that the store is all there is; `postgres_log` keeps
+them in a table. Segments are copies of 1,000 finished entries in one value; a reader may use them, nobody needs them.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from .backend import Backend, Stat
 from .codec import compress_whole, decompress_whole
@@ -57,8 +62,112 @@ class Tail:
     modified_s: float
 
 
-class Log:
-    """The log under the key prefix `prefix` (``"projects/team/digits/"``). Stateless; safe in threads and forks."""
+class Log(Protocol):
+    """The transactions under a prefix (``"projects/team/digits/"``). Stateless; safe in threads and after `fork`.
+
+    Who does not answer raises CommError, who refuses StoreError.
+    """
+
+    @property
+    def prefix(self) -> str:
+        """What tells this log from the others of the store; ends with `/`."""
+        ...
+
+    def read_after(self, position: Position) -> Iterator[LogEntry]:
+        """Everything behind `position`, in order, up to the first hole; the chain is checked on the way.
+
+        Raises: IntegrityError when a transaction does not follow from the one before it.
+        """
+        ...
+
+    def read_first_folder(self) -> Tail | None:
+        """The whole log, None when it is longer than a folder: then there may be a checkpoint.
+
+        Raises: IntegrityError.
+        """
+        ...
+
+    def continue_from(self, position: Position, modified_s: float) -> Tail | None:
+        """What came behind a position that an earlier process has noted; None when that is not of this log.
+
+        `modified_s` is what the tail of that process said. Raises: IntegrityError.
+        """
+        ...
+
+    def append(self, transaction: Transaction) -> Position:
+        """Create the transaction under its number; the position after it. When this returns, it is durable.
+
+        Exactly once: when the number holds these very bytes, an earlier try had succeeded.
+        Raises: ConflictError when somebody else has this number; CommError, after which it may be there or not.
+        """
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Meanwhile, other writers may wait a little for their turn. A courtesy: `append` decides."""
+        ...
+
+    def seal(self, folder: int) -> None:
+        """All transactions of `folder` exist: make them quick to read. Safe to repeat, and by several at once."""
+        ...
+
+    def reaches(self, seq: int) -> bool:
+        """Whether transaction `seq` exists."""
+        ...
+
+    def holds(self, position: Position) -> bool:
+        """Whether a position that a checkpoint or a claim names is one of this log.
+
+        It is not when the log was restored from an older copy than the store. A log that lies beside the
+        checkpoints, in the same copies, says yes without looking.
+        """
+        ...
+
+
+class Logs(Protocol):
+    """All logs of a store."""
+
+    def log(self, prefix: str) -> Log:
+        """The log under a prefix."""
+        ...
+
+    def projects(self) -> list[tuple[str, str]]:
+        """(entity, project) of every project that has a log, sorted."""
+        ...
+
+    def demand_writable(self) -> None:
+        """See that transactions can be appended. Raises: StoreError, CommError."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Using the logs afterwards is undefined."""
+        ...
+
+
+class BackendLogs:
+    """The logs that lie in the store itself."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def log(self, prefix: str) -> BackendLog:
+        return BackendLog(self._backend, prefix)
+
+    def projects(self) -> list[tuple[str, str]]:
+        return [
+            (entity, project)
+            for entity in self._backend.folders("projects/")
+            for project in self._backend.folders(f"projects/{entity}/")
+        ]
+
+    def demand_writable(self) -> None:
+        """Nothing beyond what the backend itself can tell."""
+
+    def close(self) -> None:
+        """Nothing: the backend is the store's."""
+
+
+class BackendLog:
+    """The log whose transactions are values of a backend."""
 
     def __init__(self, backend: Backend, prefix: str) -> None:
         self._backend = backend
@@ -74,22 +183,18 @@ class Log:
         return f"{self.prefix}log/{folder:06}.jsonl.zst"
 
     def read_after(self, position: Position) -> Iterator[LogEntry]:
-        """Everything behind `position`, in order, up to the first hole; the chain is checked on the way.
-
-        An up-to-date reader pays one read of a key that does not exist yet.
-        Raises: IntegrityError when a transaction does not follow from the one before it.
-        """
+        """An up-to-date reader pays one read of a key that does not exist yet."""
         is_local = self._backend.local_path(self.prefix + "x") is not None
         for _ in range(_FEW_LOCAL if is_local else _FEW):
             try:
                 data = self._backend.read(self.key(position.seq + 1))
             except NotFoundError:
                 return
-            entry = self._entry(data, position)
+            entry = following(data, position, self.prefix)
             yield entry
             position = entry.position
         for data in self._bulk(position.seq + 1):
-            entry = self._entry(data, position)
+            entry = following(data, position, self.prefix)
             yield entry
             position = entry.position
 
@@ -133,7 +238,7 @@ class Log:
                 contents = list(pool.map(self._backend.read, keys))
         entries = []
         for data in contents:
-            entries.append(self._entry(data, position))
+            entries.append(following(data, position, self.prefix))
             position = entries[-1].position
         return entries
 
@@ -150,11 +255,6 @@ class Log:
             yield
 
     def append(self, transaction: Transaction) -> Position:
-        """Create the transaction under its number; the position after it.
-
-        Exactly once: when the key exists and holds this id, an earlier try had succeeded.
-        Raises: ConflictError when somebody else has this number; StoreError, CommError.
-        """
         data = transaction.encode()
         key = self.key(transaction.seq)
         try:
@@ -165,22 +265,22 @@ class Log:
         return Position(transaction.seq, chain_digest(data))
 
     def seal(self, folder: int) -> None:
-        """Write segment `folder`, all of whose transactions exist. Safe to repeat, and by several at once."""
+        """Write segment `folder`."""
         data = b"".join(self._listed(folder * FOLDER_ENTRIES))
         try:
             self._backend.create(self.segment_key(folder), compress_whole(data))
         except ConflictError:
             return  # sealed by another client, from the same bytes
 
-    def _entry(self, data: bytes, position: Position) -> LogEntry:
-        seq = position.seq + 1
-        transaction = decode_transaction(data, seq=seq, where=self.prefix + "log")
-        if transaction.prev != position.digest:
-            raise IntegrityError(
-                f"transaction {seq} of {self.prefix}log: expected it to follow {position.digest[:12]}, it follows"
-                f" {transaction.prev[:12]}; the log was changed; restore it from a copy"
-            )
-        return LogEntry(transaction, Position(seq, chain_digest(data)))
+    def reaches(self, seq: int) -> bool:
+        try:
+            self._backend.stat(self.key(seq))
+        except NotFoundError:
+            return False
+        return True
+
+    def holds(self, position: Position) -> bool:
+        return True
 
     def _bulk(self, first: int) -> Iterator[bytes]:
         """The bytes of the transactions from number `first` on, folder by folder, from segments if there are some."""
@@ -222,6 +322,18 @@ class Log:
             return
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             yield from pool.map(self._backend.read, wanted)
+
+
+def following(data: bytes, position: Position, prefix: str) -> LogEntry:
+    """The entry in the bytes that are stored behind `position`. Raises: IntegrityError when it does not follow."""
+    seq = position.seq + 1
+    transaction = decode_transaction(data, seq=seq, where=prefix + "log")
+    if transaction.prev != position.digest:
+        raise IntegrityError(
+            f"transaction {seq} of {prefix}log: expected it to follow {position.digest[:12]}, it follows"
+            f" {transaction.prev[:12]}; the log was changed; restore it from a copy"
+        )
+    return LogEntry(transaction, Position(seq, chain_digest(data)))
 
 
 def _is_chain(lines: Sequence[bytes]) -> bool:

@@ -6,33 +6,26 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .backend import Backend, Stat, check_key, check_prefix
 from .errors import CommError, NotFoundError
 from .wrapper import BackendWrapper
 
-__all__ = ["RetryingBackend"]
+__all__ = ["Retries", "RetryingBackend"]
 
 _Result = TypeVar("_Result")
 
 
-class RetryingBackend(BackendWrapper):
-    """Repeats a call that raised `CommError`, with exponential backoff and full jitter; passes on all else.
+class Retries:
+    """When to try again what raised `CommError`, and when to give up: exponential backoff with full jitter.
 
     A call is tried `attempts` times at most, and not again once `timeout_s` has passed since its beginning. Before
     the n-th repetition it sleeps a random part of ``min(longest_delay_s, first_delay_s * 2**(n-1))``.
-
-    `create` is repeated too. When the first answer was lost after the store had committed, the repetition meets
-    our own value, and its `ConflictError` is passed on: only the caller can tell whether what is there is its own.
-    The log does so by transaction id. Without a retry the caller would be left with the same question.
-
-    A listing goes on behind the last key that was given, and each key that it gives starts the count afresh.
     """
 
     def __init__(
         self,
-        inner: Backend,
         *,
         attempts: int = 6,
         first_delay_s: float = 0.1,
@@ -42,28 +35,28 @@ class RetryingBackend(BackendWrapper):
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(inner)
         self._attempts = attempts
         self._first_delay_s = first_delay_s
         self._longest_delay_s = longest_delay_s
         self._timeout_s = timeout_s
-        self._clock = clock
+        self.clock = clock
         self._sleep = sleep
         self._uniform = uniform
 
-    def _around(self, method: str, key: str, call: Callable[[], _Result]) -> _Result:
-        begin_s = self._clock()
+    def run(self, call: Callable[[], _Result]) -> _Result:
+        """What `call` returns in the end. Raises: CommError when it was tried often and long enough."""
+        begin_s = self.clock()
         failures = 0
         while True:
             try:
                 return call()
             except CommError as error:
                 failures += 1
-                self._wait(error, failures, begin_s)
+                self.wait(error, failures, begin_s)
 
-    def _wait(self, error: CommError, failures: int, begin_s: float) -> None:
+    def wait(self, error: CommError, failures: int, begin_s: float) -> None:
         """Sleep before the next attempt. Raises: CommError when there is to be none."""
-        elapsed_s = self._clock() - begin_s
+        elapsed_s = self.clock() - begin_s
         # 2.0**1023 is the largest a float holds; at 64 doublings every delay has long reached its limit.
         longest_s = min(self._longest_delay_s, self._first_delay_s * 2.0 ** min(failures - 1, 64))
         delay_s = longest_s * self._uniform()
@@ -71,10 +64,28 @@ class RetryingBackend(BackendWrapper):
             raise CommError(f"{error} (gave up after {failures} attempts in {elapsed_s:.1f} s)") from error
         self._sleep(delay_s)
 
+
+class RetryingBackend(BackendWrapper):
+    """Repeats a call that raised `CommError`; passes on all else. The options are those of `Retries`.
+
+    `create` is repeated too. When the first answer was lost after the store had committed, the repetition meets
+    our own value, and its `ConflictError` is passed on: only the caller can tell whether what is there is its own.
+    The log does so by transaction id. Without a retry the caller would be left with the same question.
+
+    A listing goes on behind the last key that was given, and each key that it gives starts the count afresh.
+    """
+
+    def __init__(self, inner: Backend, **options: Any) -> None:  # spelled out once, in `Retries`
+        super().__init__(inner)
+        self._retries = Retries(**options)
+
+    def _around(self, method: str, key: str, call: Callable[[], _Result]) -> _Result:
+        return self._retries.run(call)
+
     def write_file(self, key: str, path: Path) -> None:
         check_key(key)
         size_bytes = path.stat().st_size if path.exists() else None
-        begin_s = self._clock()
+        begin_s = self._retries.clock()
         failures = 0
         while True:
             try:
@@ -83,7 +94,7 @@ class RetryingBackend(BackendWrapper):
                 if size_bytes is not None and not path.exists():
                     return self._confirm(key, size_bytes, error)
                 failures += 1
-                self._wait(error, failures, begin_s)
+                self._retries.wait(error, failures, begin_s)
 
     def _confirm(self, key: str, size_bytes: int, error: CommError) -> None:
         """Accept a lost answer: a file that is consumed was in place, and cannot be sent a second time."""
@@ -98,16 +109,16 @@ class RetryingBackend(BackendWrapper):
         return self._resume(check_prefix(prefix), start_after)
 
     def _resume(self, prefix: str, start_after: str) -> Iterator[Stat]:
-        begin_s = self._clock()
+        begin_s = self._retries.clock()
         failures = 0
         while True:
             try:
                 for found in self._inner.list(prefix, start_after):
                     yield found
                     start_after = found.key
-                    begin_s = self._clock()
+                    begin_s = self._retries.clock()
                     failures = 0
                 return
             except CommError as error:
                 failures += 1
-                self._wait(error, failures, begin_s)
+                self._retries.wait(error, failures, begin_s)

@@ -24,12 +24,13 @@ from .errors import (
 )
 from .local import LocalBackend
 from .locations import Locations
-from .log import Log
+from .log import BackendLogs, Log, Logs
 from .memory import MemoryBackend
 from .notes import Note, Notes
 from .objects import Objects
 from .overlay import Outbox, OverlayBackend
 from .pack import PackLimits
+from .postgres_log import LOG_FORMAT, PostgresLogs, check_address
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import RetryingBackend
@@ -37,7 +38,7 @@ from .snapshot import Snapshot
 from .statcache import StatCache
 from .transaction import canonical_json
 
-FORMAT = 1
+FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
 SETTINGS_KEY = "lineart.json"
 _BRIEF_ATTEMPTS, _BRIEF_S = 3, 15.0
 _UNSEEN_ENTITY = "default"  # as `art init` has it
@@ -54,9 +55,16 @@ class StoreSettings:
     metadata_chunker: ChunkerParameters  # of manifests, which are edited in small places
     pack: PackLimits
     capabilities: Mapping[str, bool]
+    log: str | None = None  # the address of the database that has the logs; None: they lie in the store
+
+    @property
+    def format(self) -> int:
+        """The lowest format number that keeps off clients which would not find the logs."""
+        return 1 if self.log is None else 2
 
     def encode(self) -> bytes:
         """The bytes of `lineart.json`."""
+        log = {} if self.log is None else {"log": {"format": LOG_FORMAT, "url": self.log}}
         return canonical_json(
             {
                 "capabilities": dict(self.capabilities),
@@ -64,9 +72,10 @@ class StoreSettings:
                 "metadata_chunker": asdict(self.metadata_chunker),
                 "created": self.created,
                 "entity": self.entity,
-                "format": FORMAT,
+                "format": self.format,
                 "pack": asdict(self.pack),
                 "store": self.store,
+                **log,
             }
         )
 
@@ -88,11 +97,24 @@ class StoreSettings:
                 metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
                 pack=PackLimits(**_known(PackLimits, found["pack"])),
                 capabilities=dict(found["capabilities"]),
+                log=_log_address(found.get("log"), url),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
             ) from error
+
+
+def _log_address(found: Mapping[str, Any] | None, url: str) -> str | None:
+    """Raises: FormatError for a log of a newer format; UsageError for an address with a password."""
+    if found is None:
+        return None
+    if found["format"] > LOG_FORMAT:
+        raise FormatError(
+            f"store {url} has a log of format {found['format']}; this version reads format {LOG_FORMAT};"
+            " upgrade lineart"
+        )
+    return check_address(str(found["url"]))
 
 
 def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,12 +159,13 @@ def _patient(backend: Backend, settings: StoreSettings, machine: Machine, blocks
     """
     if backend.local_path(SETTINGS_KEY) is not None or isinstance(backend, (MemoryBackend, CachingBackend)):
         return backend
-    if machine.data is None or not (machine.offline or machine.falls_back):
+    falls_back = machine.falls_back and settings.log is None
+    if machine.data is None or not (machine.offline or falls_back):
         return CachingBackend(RetryingBackend(backend), blocks, settings.store)
     # Less patient: whoever waits here is a training run, and what is not sent now is sent later.
     patient = RetryingBackend(backend, attempts=_BRIEF_ATTEMPTS, timeout_s=_BRIEF_S)
     outbox = Outbox.of(backend.url, machine.data)
-    overlay = OverlayBackend(patient, outbox, offline=machine.offline, falls_back=machine.falls_back)
+    overlay = OverlayBackend(patient, outbox, offline=machine.offline, falls_back=falls_back)
     return CachingBackend(overlay, blocks, settings.store, lambda: overlay.is_offline)
 
 
@@ -173,6 +196,12 @@ class Store:
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
         self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
+        # A database is no more in reach than the bucket: what is committed offline lies in the outbox.
+        self.logs: Logs = (
+            BackendLogs(backend)
+            if settings.log is None or self.is_offline
+            else PostgresLogs(settings.log, settings.store)
+        )
 
     @classmethod
     def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
@@ -215,7 +244,11 @@ class Store:
         notes = Notes.of(backend, cache)
         noted = notes.settings.read() if notes is not None else None
         if notes is not None and noted is not None and (machine.offline or trusts(notes)):
-            return cls._of(backend, StoreSettings.decode(noted, backend.url), machine, notes)
+            settings = StoreSettings.decode(noted, backend.url)
+            if (
+                settings.log is None or machine.offline
+            ):  # a database may have moved, and the old one may still answer
+                return cls._of(backend, settings, machine, notes)
         if notes is not None and machine.offline:
             return cls._of(backend, _unseen(backend.url), machine, notes)
         try:
@@ -246,14 +279,19 @@ class Store:
         created: str,
         storage_options: Mapping[str, Any] | None = None,
         machine: Machine | None = None,
+        log: str | None = None,
     ) -> Store:
         """Make a store at `url`, or open the one that is there; the backend is probed for conditional create.
 
-        Raises: StoreError when the backend refuses, or cannot create a key exactly once; CommError.
+        `log` is the address of a PostgreSQL database that is to have the logs, without a password.
+        Raises: UsageError when the address has one, or the store that is there has its logs elsewhere; StoreError when
+        the backend or the database refuses, or cannot create a key exactly once; CommError.
         """
+        if log is not None:
+            check_address(log)
         backend = open_backend(url, storage_options)
         try:
-            return cls.on(backend, cache=cache, machine=machine)
+            return cls._on_with(backend, cache, machine, log)
         except NotFoundError:
             probe_conditional_create(backend)
         settings = StoreSettings(
@@ -264,12 +302,27 @@ class Store:
             metadata_chunker=METADATA_CHUNKER,
             pack=PackLimits(),
             capabilities={"conditional_create": True},
+            log=log,
         )
+        store = cls._of(backend, settings, machine or Machine(cache), Notes.of(backend, cache))
+        if isinstance(store.logs, PostgresLogs):
+            store.logs.create(created)  # before the store: one that is there can be used
         try:
             backend.create(SETTINGS_KEY, settings.encode())
-        except ConflictError:
-            return cls.on(backend, cache=cache, machine=machine)  # another process was first
-        return cls._of(backend, settings, machine or Machine(cache), Notes.of(backend, cache))
+        except ConflictError:  # another process was first
+            store.logs.close()
+            return cls._on_with(backend, cache, machine, log)
+        return store
+
+    @classmethod
+    def _on_with(cls, backend: Backend, cache: Path, machine: Machine | None, log: str | None) -> Store:
+        store = cls.on(backend, cache=cache, machine=machine)
+        if log is not None and log != store.settings.log:
+            raise UsageError(
+                f"store {store.url} has its logs in {store.settings.log or 'itself'}, not in {log}; a store's logs stay"
+                " where they are: make a new store"
+            )
+        return store
 
     @property
     def url(self) -> str:
@@ -319,7 +372,7 @@ class Store:
 
     def log(self, prefix: str) -> Log:
         """The log under a key prefix."""
-        return Log(self.backend, prefix)
+        return self.logs.log(prefix)
 
     def snapshot(self, progress: Progress | None = None) -> Snapshot:
         """A way in for the bytes of one commit."""
@@ -338,16 +391,13 @@ class Store:
 
     def projects(self) -> list[tuple[str, str]]:
         """(entity, project) of every project that has a log, sorted."""
-        return [
-            (entity, project)
-            for entity in self.backend.folders("projects/")
-            for project in self.backend.folders(f"projects/{entity}/")
-        ]
+        return self.logs.projects()
 
     def close(self) -> None:
         """Release what the store holds open."""
         self.stat_cache.close()
         self.objects.close()
+        self.logs.close()
         self.backend.close()
 
 

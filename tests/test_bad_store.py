@@ -25,6 +25,7 @@ from lineart.storage.errors import (
     StoreError,
     UsageError,
 )
+from lineart.storage.log import BackendLog
 from lineart.storage.store import Store
 from lineart.storage.transaction import Op
 from lineart.tracking import Api, Artifact, init
@@ -161,7 +162,8 @@ def commit_by_hand(store: Path, cache: Path, *ops: Op, format: int = 1) -> None:
             "time": "2026-01-02T03:04:05.000006Z",
         }
     )
-    opened.backend.create(project.log.key(position.seq + 1), line.encode() + b"\n")
+    key = BackendLog(opened.backend, project.prefix).key(position.seq + 1)
+    opened.backend.create(key, line.encode() + b"\n")
 
 
 @pytest.mark.parametrize("ops, format", [([{"op": "version.sign", "key": 7}], 1), ([{"op": "run.start"}], 2)])

@@ -42,6 +42,7 @@ def login(
     probe = f"probe/{secrets.token_hex(16)}"
     backend.create(probe, b"login")
     backend.delete([probe])
+    workspace.store.logs.demand_writable()
     actor = this_actor()
     return Identity(workspace.url, workspace.project_name.entity, actor["user"], actor["host"])
 

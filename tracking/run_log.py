@@ -97,6 +97,10 @@ def read_run(project: Project, run: str) -> RunRecord | None:
     try:
         claim = json.loads(project.store.backend.read(_key(project, run)))
         record, position = RunRecord(run, claim["time"]), Position(claim["seq"], claim["head"])
+        if not project.log.holds(position):
+            position = (
+                Position()
+            )  # the log is an older copy than the claim: what it has of the run is anywhere
     except NotFoundError:
         # A run from before claims existed is in the log all the same.
         record, position = RunRecord(run), Position()

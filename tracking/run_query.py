@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..artifacts.names import ProjectName
-from ..storage.errors import NotFoundError, UsageError
+from ..storage.errors import UsageError
 from ..storage.store import project_prefix
 from .run_filters import Node, parse_filters, time_text
 from .run_keys import value_at
@@ -96,12 +96,7 @@ class RunReader:
 
     def is_short(self, project: ProjectName) -> bool:
         """Whether the log is read faster than the catalog is loaded."""
-        key = self.workspace.store.log(project_prefix(project.entity, project.project)).key(_SHORT)
-        try:
-            self.workspace.store.backend.stat(key)
-        except NotFoundError:
-            return True
-        return False
+        return not self.workspace.store.log(project_prefix(project.entity, project.project)).reaches(_SHORT)
 
     def _log(self, project: ProjectName) -> RunLog:
         if project not in self._logs:

@@ -22,7 +22,7 @@ from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
 from ..storage.digest import digest_of
 from ..storage.errors import ConflictError, NotFoundError, StoreError
 from ..storage.local import LocalBackend
-from ..storage.log import Log, Position
+from ..storage.log import BackendLog, Position
 from ..storage.notes import Note
 from ..storage.overlay import Outbox
 from ..storage.store import Store, project_prefix
@@ -192,7 +192,9 @@ class _Sender:
         prefix = project_prefix(project.entity, project.project)
         if not self._local.folders(f"{prefix}log/"):
             return []
-        return [entry.transaction for entry in Log(self._local, prefix).read_after(self._base(project))]
+        return [
+            entry.transaction for entry in BackendLog(self._local, prefix).read_after(self._base(project))
+        ]
 
     def _known(self, project: ProjectName) -> set[str]:
         """The ids of the outbox's transactions that the store has; also one whose answer was lost when it was made."""

@@ -13,6 +13,7 @@ from lineart.lineage import Catalog, catalog
 from lineart.lineage.schema import PUBLIC
 from lineart.storage.backend import Backend, Buffer
 from lineart.storage.errors import StoreError
+from lineart.storage.log import BackendLog
 from lineart.storage.store import Store
 from lineart.storage.wrapper import BackendWrapper
 
@@ -76,7 +77,7 @@ def test_two_thousand_transactions_leave_a_checkpoint_by_themselves(tmp_path: Pa
     reads = CountsReads(history.project.store.backend)
     counted = Store(reads, history.project.store.settings, tmp_path / "cache")
     assert pictures(Catalog(counted, [history.name])) == first
-    next_key = history.project.log.key(history.project.position.seq + 1)
+    next_key = BackendLog(reads, history.project.prefix).key(history.project.position.seq + 1)
     assert [key for key in reads.keys if "/log/" in key] == [next_key]
 
 

@@ -15,7 +15,11 @@ pytest.register_assert_rewrite(
 )
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # pytest's importlib mode leaves it alone
 
-import s3server  # noqa: E402 - only now can it be found
+import log_places  # noqa: E402 - only now can they be found
+import postgres_server  # noqa: E402
+import s3server  # noqa: E402
+from lineart.storage.local import LocalBackend  # noqa: E402
+from lineart.storage.memory import MemoryBackend  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,27 @@ def ministack_server() -> Iterator[s3server.S3Server]:
         pytest.skip("no ministack on PATH nor in LINEART_TEST_MINISTACK; try: uv tool install ministack")
     with s3server.ministack(executable) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    with postgres_server.postgres_or_skip() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database(postgres: postgres_server.PostgresServer) -> str:
+    """A database that many stores share."""
+    return postgres.new_database()
+
+
+@pytest.fixture(params=["local", "memory", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[log_places.LogPlace]:
+    """An empty log."""
+    if request.param != "postgres":
+        backend = LocalBackend(tmp_path / "store") if request.param == "local" else MemoryBackend()
+        yield log_places.BackendPlace(backend)
+        return
+    there = log_places.PostgresPlace(request.getfixturevalue("database"))
+    yield there
+    there.logs.close()

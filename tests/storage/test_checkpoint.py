@@ -16,7 +16,7 @@ from lineart.artifacts.state import ProjectState, replay
 from lineart.storage.backend import Backend
 from lineart.storage.counting import CountingBackend
 from lineart.storage.errors import FormatError, IntegrityError
-from lineart.storage.log import Log, Position
+from lineart.storage.log import BackendLog, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.store import SETTINGS_KEY, Store
 
@@ -67,7 +67,7 @@ def store(values: dict[str, bytes], tmp_path: Path) -> Store:
 
 def replayed(backend: Backend) -> ProjectState:
     """The state by the log alone."""
-    entries = Log(backend, PREFIX).read_after(Position())
+    entries = BackendLog(backend, PREFIX).read_after(Position())
     return replay(ProjectState(), (entry.transaction for entry in entries))
 
 

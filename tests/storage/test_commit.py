@@ -8,22 +8,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import builders
-from builders import HANG_S
+from builders import HANG_S, SPAWN
 from lineart.storage.backend import Backend
 from lineart.storage.commit import Committer
 from lineart.storage.errors import CommError, ConflictError, Error, IntegrityError, UsageError
 from lineart.storage.faults import Fault, FaultyBackend, RandomFaults, ScriptedFaults
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import Log, Position
+from lineart.storage.log import BackendLog, Log, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.retry import RetryingBackend
 from lineart.storage.transaction import Op, Transaction
+from log_places import LogPlace, place_at
 
 PREFIX = "projects/team/digits/"
 
@@ -39,10 +42,14 @@ class Numbers:
         return state
 
 
-def committer(backend: Backend, **options: Any) -> Committer[int]:
+def log_of(place: Backend | LogPlace) -> Log:
+    return BackendLog(place, PREFIX) if isinstance(place, Backend) else place.log()
+
+
+def committer(place: Backend | LogPlace, **options: Any) -> Committer[int]:
     now = options.pop("now", lambda: "2026-01-02T03:04:05.000006Z")
     on_sealed = options.pop("on_sealed", lambda state, position: None)
-    log = options.pop("log", Log(backend, PREFIX))
+    log = options.pop("log", None) or log_of(place)
     return Committer(log, Numbers(), 0, Position(), actor={"user": "u"}, now=now, on_sealed=on_sealed)
 
 
@@ -51,9 +58,9 @@ def take(name: str) -> Callable[[int], Sequence[Op]]:
     return lambda state: [{"op": "take", "number": state, "who": name}]
 
 
-def given(backend: Backend) -> list[tuple[int, str]]:
+def given(place: Backend | LogPlace) -> list[tuple[int, str]]:
     """What the log says, read anew: (number, who), in order."""
-    entries = list(Log(backend, PREFIX).read_after(Position()))
+    entries = list(log_of(place).read_after(Position()))
     found = [(op["number"], op["who"]) for entry in entries for op in entry.transaction.ops]
     assert [number for number, _ in found] == list(range(len(found)))
     return found
@@ -87,26 +94,26 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 # One after the other
 
 
-def test_writers_lose_each_others_commits(backend: Backend) -> None:
-    writers = [committer(backend) for _ in range(3)]
+def test_writers_lose_each_others_commits(place: LogPlace) -> None:
+    writers = [committer(place) for _ in range(3)]
     for number in range(12):
         (op,) = writers[number % 3].commit(take(f"{number}"))
         assert op == {"op": "take", "number": number, "who": f"{number}"}
-    assert given(backend) == [(number, f"{number}") for number in range(12)]
+    assert given(place) == [(number, f"{number}") for number in range(12)]
     assert [writer.refresh() for writer in writers] == [12, 12, 12]
     assert len({writer.position for writer in writers}) == 1
 
 
-def test_no_ops_make_a_transaction(backend: Backend) -> None:
-    writer = committer(backend)
+def test_no_ops_make_a_transaction(place: LogPlace) -> None:
+    writer = committer(place)
     assert list(writer.commit(lambda state: [])) == []
     assert writer.position == Position()
-    assert list(backend.list(f"{PREFIX}log/")) == []
+    assert list(place.log().read_after(Position())) == []
 
 
-def test_decision_on_an_old_state_is_committed(backend: Backend) -> None:
+def test_decision_on_an_old_state_is_committed(place: LogPlace) -> None:
     """Another writer comes between the decision and its commit: it is made again."""
-    other, seen = committer(backend), []
+    other, seen = committer(place), []
 
     def decide(state: int) -> Sequence[Op]:
         seen.append(state)
@@ -114,19 +121,15 @@ def test_decision_on_an_old_state_is_committed(backend: Backend) -> None:
             other.commit(take("other"))
         return [{"op": "take", "number": state, "who": "slow"}]
 
-    class Untimely(Log):
-        """A log whose turns are not waited for."""
-
-        def turn(self) -> Any:
-            return threading.Lock()
-
-    committer(backend, log=Untimely(backend, PREFIX)).commit(decide)
+    untimely = place.log()  # a log whose turns are not waited for
+    untimely.turn = threading.Lock  # type: ignore[method-assign,assignment]
+    committer(place, log=untimely).commit(decide)
     assert seen == [0, 1, 2, 3]
-    assert given(backend) == [(0, "other"), (1, "other"), (2, "other"), (3, "slow")]
+    assert given(place) == [(0, "other"), (1, "other"), (2, "other"), (3, "slow")]
 
 
-def test_refusal_commits_anything(backend: Backend) -> None:
-    writer = committer(backend)
+def test_refusal_commits_anything(place: LogPlace) -> None:
+    writer = committer(place)
     writer.commit(take("a"))
 
     def refuse(state: int) -> Sequence[Op]:
@@ -135,19 +138,19 @@ def test_refusal_commits_anything(backend: Backend) -> None:
     with pytest.raises(UsageError, match="no"):
         writer.commit(refuse)
     writer.commit(take("b"))
-    assert given(backend) == [(0, "a"), (1, "b")]
+    assert given(place) == [(0, "a"), (1, "b")]
 
 
-def test_contradiction_is_committed(backend: Backend) -> None:
-    writer = committer(backend)
+def test_contradiction_is_committed(place: LogPlace) -> None:
+    writer = committer(place)
     with pytest.raises(IntegrityError):
         writer.commit(lambda state: [{"op": "take", "number": 7, "who": "x"}])
-    assert given(backend) == []
+    assert given(place) == []
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), "\udcff", {1: 2, "a": 3}, b"bytes"])
-def test_op_that_is_not_json_poisons_the_others(backend: Backend, value: object) -> None:
-    writer = committer(backend)
+def test_op_that_is_not_json_poisons_the_others(place: LogPlace, value: object) -> None:
+    writer = committer(place)
     started, release = threading.Event(), threading.Event()
 
     def slow(state: int) -> Sequence[Op]:
@@ -171,19 +174,19 @@ def test_op_that_is_not_json_poisons_the_others(backend: Backend, value: object)
             release.set()
 
     in_threads(4, work)
-    assert sorted(who for _, who in given(backend)) == ["other", "slow"]
+    assert sorted(who for _, who in given(place)) == ["other", "slow"]
 
 
 @pytest.mark.parametrize(
     "times", [["2026-01-02", "2025-01-02", "2024-01-02"], ["9999-12-31", "1970-01-01", "0001-01-01"]]
 )
-def test_clock_set_back_changes_the_order(backend: Backend, times: list[str]) -> None:
+def test_clock_set_back_changes_the_order(place: LogPlace, times: list[str]) -> None:
     clock = iter(times)
-    writers = [committer(backend, now=lambda: next(clock)) for _ in range(3)]
+    writers = [committer(place, now=lambda: next(clock)) for _ in range(3)]
     for number, writer in enumerate(writers):
         writer.commit(take(f"{number}"))
-    assert given(backend) == [(0, "0"), (1, "1"), (2, "2")]
-    entries = Log(backend, PREFIX).read_after(Position())
+    assert given(place) == [(0, "0"), (1, "1"), (2, "2")]
+    entries = place.log().read_after(Position())
     assert [entry.transaction.time for entry in entries] == times
 
 
@@ -222,7 +225,7 @@ def test_lost_answer_hides_the_winner(backend: Backend) -> None:
             other.commit(take(name))
 
     faulty = FaultyBackend(backend, ScriptedFaults({"create": [Fault.BEFORE, Fault.AFTER]}), on_step=on_step)
-    log = Log(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
+    log = BackendLog(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
     log.turn = threading.Lock  # type: ignore[method-assign,assignment,return-value]
     committer(backend, log=log).commit(take("ours"))
     names = [who for _, who in given(backend)]
@@ -346,13 +349,46 @@ def test_faults_lose_an_acknowledged_commit(tmp_path: Path, seed: int) -> None:
     assert all(who.count(name) == 1 for name in who)
 
 
-# Interrupts and forks
+# Processes: numbers, interrupts, forks
 
 
-def commit_under_interrupts(folder: str, seconds: float) -> tuple[int, int]:
+@pytest.fixture
+def shared_place(place: LogPlace) -> LogPlace:
+    """A place that other processes reach."""
+    if place.address.startswith("memory:"):
+        pytest.skip("memory is of one process")
+    return place
+
+
+def commit_often(
+    address: str, worker: int, count: int, start: Barrier, answers: Queue[tuple[str, int]]
+) -> None:
+    """Commit, and say what was acknowledged as which number."""
+    writer = committer(place_at(address))
+    start.wait(HANG_S)
+    for turn in range(count):
+        (op,) = writer.commit(take(f"{worker}.{turn}"))
+        answers.put((f"{worker}.{turn}", op["number"]))
+
+
+def test_sixteen_processes_are_given_a_number_twice_or_lose_one(shared_place: LogPlace) -> None:
+    start, answers = SPAWN.Barrier(16), SPAWN.Queue()
+    arguments = [(shared_place.address, worker, 20, start, answers) for worker in range(16)]
+    workers = [SPAWN.Process(target=commit_often, args=each) for each in arguments]
+    for worker in workers:
+        worker.start()
+    acknowledged = dict(answers.get(timeout=HANG_S) for _ in range(16 * 20))
+    for worker in workers:
+        worker.join(HANG_S)
+        assert worker.exitcode == 0
+    assert given(shared_place) == sorted((number, who) for who, number in acknowledged.items())
+    assert sorted(acknowledged.values()) == list(range(16 * 20))
+
+
+def commit_under_interrupts(address: str, seconds: float) -> tuple[int, int]:
     """Commit while an alarm interrupts every few milliseconds, at any instruction."""
-    backend = LocalBackend(Path(folder))
-    writer, acknowledged, interrupts = committer(backend), 0, 0
+    place = place_at(address)
+    writer, acknowledged, interrupts = committer(place), 0, 0
     give_up_s = time.monotonic() + seconds
     pauses = itertools.cycle([0.0004, 0.0011, 0.0023, 0.0007, 0.0031])
     signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -365,7 +401,7 @@ def commit_under_interrupts(folder: str, seconds: float) -> tuple[int, int]:
         except KeyboardInterrupt:
             interrupts += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
-    numbers = given(backend)
+    numbers = given(place)
     assert writer.refresh() == len(numbers)
     return acknowledged, interrupts
 
@@ -376,10 +412,9 @@ def test_interrupt_leaves_state_and_position_apart(tmp_path: Path) -> None:
     assert len(given(LocalBackend(tmp_path))) >= acknowledged
 
 
-def fork_while_committing(folder: str) -> int:
+def fork_while_committing(address: str) -> int:
     """Children of a process whose threads commit all the time commit, too; the sum of their exit codes."""
-    backend = LocalBackend(Path(folder))
-    writer, stop, failures = committer(backend), threading.Event(), 0
+    writer, stop, failures = committer(place_at(address)), threading.Event(), 0
 
     def work() -> None:
         while not stop.is_set():
@@ -407,9 +442,9 @@ def fork_while_committing(folder: str) -> int:
     return failures
 
 
-def test_fork_hangs_the_child_or_doubles_a_number(tmp_path: Path) -> None:
-    assert builders.in_child(fork_while_committing, str(tmp_path)) == 0
-    names = [who for _, who in given(LocalBackend(tmp_path))]
+def test_fork_hangs_the_child_or_doubles_a_number(shared_place: LogPlace) -> None:
+    assert builders.in_child(fork_while_committing, shared_place.address) == 0
+    names = [who for _, who in given(shared_place)]
     for number in range(12):
         assert names.count(f"child{number}") == 3
 

@@ -16,10 +16,11 @@ from lineart.storage.digest import digest_of
 from lineart.storage.errors import CommError, ConflictError, FormatError, IntegrityError
 from lineart.storage.faults import Fault, FaultyBackend, ScriptedFaults
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import FOLDER_ENTRIES, Log, Position
+from lineart.storage.log import FOLDER_ENTRIES, BackendLog, Log, Position
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.retry import RetryingBackend
 from lineart.storage.transaction import GENESIS, Op, Transaction
+from log_places import LogPlace, PostgresPlace
 
 PREFIX = "projects/team/digits/"
 
@@ -55,8 +56,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 # Bytes
 
 
-def test_entry_differs_from_its_description(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+def test_entry_differs_from_its_description(place: LogPlace) -> None:
+    log = place.log()
     ops: list[Op] = [{"op": "run.start", "run": "ü\n", "tags": [], "config": {"b": 1.5, "a": None}}]
     first = log.append(
         Transaction(
@@ -68,17 +69,24 @@ def test_entry_differs_from_its_description(backend: Backend) -> None:
         '"ops":[{"config":{"a":null,"b":1.5},"op":"run.start","run":"ü\\n","tags":[]}],'
         f'"prev":"{"0" * 64}","seq":0,"time":"2026-01-02T03:04:05.000006Z"}}\n'
     ).encode()
-    assert backend.read(f"{PREFIX}log/000000/000000000000.json") == data
+    assert place.read(0) == data
     assert first == Position(0, digest_of(data).hex())
     log.append(transaction(first))
-    assert json.loads(backend.read(f"{PREFIX}log/000000/000000000001.json"))["prev"] == first.digest
+    assert json.loads(place.read(1))["prev"] == first.digest
+
+
+def test_entry_lies_somewhere_else(backend: Backend) -> None:
+    log = BackendLog(backend, PREFIX)
+    write(log, 2)
+    found = [found.key for found in backend.list(f"{PREFIX}log/")]
+    assert found == [f"{PREFIX}log/000000/000000000000.json", f"{PREFIX}log/000000/000000000001.json"]
     assert log.key(1_234_567) == f"{PREFIX}log/001234/000001234567.json"
     assert log.segment_key(7) == f"{PREFIX}log/000007.jsonl.zst"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 20])
-def test_reader_misses_an_entry(backend: Backend, count: int) -> None:
-    log = Log(backend, PREFIX)
+def test_reader_misses_an_entry(place: LogPlace, count: int) -> None:
+    log = place.log()
     positions = write(log, count)
     assert numbers(log) == list(range(count))
     for seen, position in enumerate(positions):
@@ -87,7 +95,7 @@ def test_reader_misses_an_entry(backend: Backend, count: int) -> None:
 
 def test_up_to_date_reader_pays_more_than_one_request() -> None:
     counting = CountingBackend(MemoryBackend())
-    log = Log(counting, PREFIX)
+    log = BackendLog(counting, PREFIX)
     position = write(log, 5)[-1]
     counting.reset()
     assert numbers(log, position) == []
@@ -95,10 +103,10 @@ def test_up_to_date_reader_pays_more_than_one_request() -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1, 4, 9, 249])
-def test_reader_goes_on_behind_a_hole(backend: Backend, missing: int) -> None:
-    log = Log(backend, PREFIX)
+def test_reader_goes_on_behind_a_hole(place: LogPlace, missing: int) -> None:
+    log = place.log()
     write(log, 300)
-    backend.delete([log.key(missing)])
+    place.delete(missing)
     assert numbers(log) == list(range(missing))
 
 
@@ -119,11 +127,11 @@ def add_space(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("change", [change_op, change_actor, add_space])
 @pytest.mark.parametrize("at", [0, 2, 7])
-def test_changed_entry_is_believed(backend: Backend, change: Callable[[bytes], bytes], at: int) -> None:
-    log = Log(backend, PREFIX)
+def test_changed_entry_is_believed(place: LogPlace, change: Callable[[bytes], bytes], at: int) -> None:
+    log = place.log()
     write(log, 9)
-    changed = change(backend.read(log.key(at)))
-    backend.write(log.key(at), changed)
+    changed = change(place.read(at))
+    place.write(at, changed)
     with pytest.raises(IntegrityError) as caught:
         numbers(log)
     builders.one_line(caught.value, f"transaction {at + 1} ", PREFIX)
@@ -185,18 +193,18 @@ def spell_format(data: bytes, other: bytes) -> bytes:
     ],
 )
 def test_damaged_entry_raises_something_else(
-    backend: Backend, damage: Callable[[bytes, bytes], bytes]
+    place: LogPlace, damage: Callable[[bytes, bytes], bytes]
 ) -> None:
-    log = Log(backend, PREFIX)
+    log = place.log()
     write(log, 6)
-    backend.write(log.key(3), damage(backend.read(log.key(3)), backend.read(log.key(4))))
+    place.write(3, damage(place.read(3), place.read(4)))
     with pytest.raises(IntegrityError) as caught:
         numbers(log)
     builders.one_line(caught.value, "transaction 3 ", PREFIX)
 
 
-def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+def test_entry_of_a_newer_format_is_dropped(place: LogPlace) -> None:
+    log = place.log()
     (position,) = write(log, 1)
     newer = Transaction(1, "1" * 32, "t", {}, position.digest, [{"op": "new"}], format=2)
     after = log.append(newer)
@@ -204,10 +212,10 @@ def test_entry_of_a_newer_format_is_dropped(backend: Backend) -> None:
     assert [entry.transaction.format for entry in log.read_after(Position())] == [1, 2, 1]
 
 
-def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+def test_entry_of_an_unreadable_format_is_called_damaged(place: LogPlace) -> None:
+    log = place.log()
     write(log, 1)
-    backend.write(log.key(1), b'{"format":3,"facts":[]}\n')
+    place.write(1, b'{"format":3,"facts":[]}\n')
     with pytest.raises(FormatError) as caught:
         numbers(log)
     builders.one_line(caught.value, "transaction 1 ", "upgrade")
@@ -216,20 +224,20 @@ def test_entry_of_an_unreadable_format_is_called_damaged(backend: Backend) -> No
 # Appending
 
 
-def test_number_is_given_twice(backend: Backend) -> None:
-    log = Log(backend, PREFIX)
+def test_number_is_given_twice(place: LogPlace) -> None:
+    log = place.log()
     (position,) = write(log, 1)
     ours, theirs = transaction(position, id="a" * 32), transaction(position, id="b" * 32)
     log.append(ours)
     with pytest.raises(ConflictError) as caught:
         log.append(theirs)
-    builders.one_line(caught.value, log.key(1))
+    builders.one_line(caught.value, "transaction 1 " if isinstance(place, PostgresPlace) else "000001.json")
     assert [entry.transaction.id for entry in log.read_after(position)] == ["a" * 32]
 
 
 def test_own_success_after_a_lost_answer_is_a_conflict(backend: Backend) -> None:
     faulty = FaultyBackend(backend, ScriptedFaults({"create": [Fault.AFTER, None, Fault.TORN, Fault.BEFORE]}))
-    log = Log(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
+    log = BackendLog(RetryingBackend(faulty, sleep=lambda seconds: None), PREFIX)
     positions = write(log, 3)
     assert numbers(log) == [0, 1, 2]
     assert [entry.position for entry in log.read_after(Position())] == positions
@@ -239,10 +247,27 @@ def test_lost_answer_is_taken_for_success() -> None:
     """Without retries the caller hears of it, and finds the entry or not when it looks."""
     memory = MemoryBackend()
     for fault in (Fault.BEFORE, Fault.AFTER):
-        log = Log(FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/")
+        log = BackendLog(
+            FaultyBackend(memory, ScriptedFaults({"create": [fault]})), f"projects/team/{fault.value}/"
+        )
         with pytest.raises(CommError):
             log.append(transaction(Position()))
         assert numbers(log) == ([0] if fault is Fault.AFTER else [])
+
+
+def test_own_entry_appended_again_is_a_conflict(place: LogPlace) -> None:
+    log = place.log()
+    positions = write(log, 3)
+    assert log.append(transaction(positions[0])) == positions[1]
+    assert numbers(log) == [0, 1, 2]
+
+
+def test_end_of_the_log_is_told_wrongly(place: LogPlace) -> None:
+    log = place.log()
+    assert not log.reaches(0)
+    positions = write(log, 3)
+    assert [log.reaches(seq) for seq in range(5)] == [True, True, True, False, False]
+    assert all(log.holds(position) for position in [Position(), *positions])
 
 
 # Segments
@@ -255,21 +280,21 @@ COUNT = 2 * FOLDER_ENTRIES + 57
 def long_log() -> tuple[dict[str, bytes], list[Position]]:
     """The values of a log of more than two folders, and its positions."""
     memory = MemoryBackend()
-    positions = write(Log(memory, PREFIX), COUNT)
+    positions = write(BackendLog(memory, PREFIX), COUNT)
     return {found.key: memory.read(found.key) for found in memory.list("")}, positions
 
 
 @pytest.fixture
-def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[CountingBackend, Log]:
+def counted(long_log: tuple[dict[str, bytes], list[Position]]) -> tuple[CountingBackend, BackendLog]:
     """A copy of the long log in memory, and its requests."""
     memory = MemoryBackend()
     for key, value in long_log[0].items():
         memory.write(key, value)
     counting = CountingBackend(memory)
-    return counting, Log(counting, PREFIX)
+    return counting, BackendLog(counting, PREFIX)
 
 
-def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, Log]) -> None:
+def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, BackendLog]) -> None:
     backend, log = counted
     log.seal(1)
     log.seal(1)  # by several clients
@@ -281,7 +306,7 @@ def test_segment_differs_from_its_entries(counted: tuple[CountingBackend, Log]) 
 @pytest.mark.parametrize("sealed", [[], [0], [1], [0, 1]])
 @pytest.mark.parametrize("after", [-1, 0, 500, 995, 998, 999, 1000, 1500, COUNT - 2, COUNT - 1])
 def test_reader_of_segments_misses_an_entry(
-    counted: tuple[CountingBackend, Log],
+    counted: tuple[CountingBackend, BackendLog],
     long_log: tuple[dict[str, bytes], list[Position]],
     sealed: list[int],
     after: int,
@@ -293,7 +318,7 @@ def test_reader_of_segments_misses_an_entry(
     assert [entry.position for entry in log.read_after(position)] == long_log[1][after + 1 :]
 
 
-def test_sealed_folder_is_read_entry_by_entry(counted: tuple[CountingBackend, Log]) -> None:
+def test_sealed_folder_is_read_entry_by_entry(counted: tuple[CountingBackend, BackendLog]) -> None:
     backend, log = counted
     log.seal(0)
     log.seal(1)
@@ -346,7 +371,7 @@ DAMAGES = [lose_half, lose_lines, swap_lines, forge_middle, forge_last, no_frame
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_segment_is_believed(
-    counted: tuple[CountingBackend, Log],
+    counted: tuple[CountingBackend, BackendLog],
     long_log: tuple[dict[str, bytes], list[Position]],
     damage: Callable[[bytes], bytes],
 ) -> None:
@@ -361,7 +386,7 @@ def test_damaged_segment_is_believed(
 
 
 def test_flipped_bit_in_a_segment_is_believed(
-    counted: tuple[CountingBackend, Log], long_log: tuple[dict[str, bytes], list[Position]]
+    counted: tuple[CountingBackend, BackendLog], long_log: tuple[dict[str, bytes], list[Position]]
 ) -> None:
     backend, log = counted
     log.seal(0)
@@ -376,7 +401,7 @@ def test_flipped_bit_in_a_segment_is_believed(
 @pytest.mark.parametrize("name", ["tmp/x", "000000.bak/x", "zzz/000000000000.json", "-1/x"])
 def test_foreign_folder_in_the_log_breaks_it(backend: Backend, name: str) -> None:
     """People and backup programs put things everywhere."""
-    log = Log(backend, PREFIX)
+    log = BackendLog(backend, PREFIX)
     write(log, 300)
     backend.write(f"{PREFIX}log/{name}", b"foreign")
     assert numbers(log) == list(range(300))
