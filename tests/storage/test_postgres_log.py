@@ -333,7 +333,7 @@ def append_under_interrupts(address: str, seconds: float) -> tuple[int, int]:
 
 def test_interrupt_leaves_the_answer_for_the_next_statement(place: PostgresPlace) -> None:
     appended, interrupts = builders.in_child(append_under_interrupts, place.address, 2.0)
-    assert interrupts > 20
+    assert interrupts > 3
     assert appended > 3
 
 
