@@ -6,6 +6,7 @@ is a transaction of its own, and is sent again when its answer is lost: callers 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -50,9 +51,9 @@ _BUSY = (
     "too many",
     "remaining connection slots",
 )
-# SQLSTATE: connection exceptions, rolled back, ended by an operator; the second are of classes that refuse otherwise.
+# SQLSTATE classes: connection, rolled back, ended by an operator. Then single ones of classes that refuse otherwise.
 _PASSING_CLASSES = {"08", "40", "57"}
-_PASSING = {"25P03", "53000", "53200", "53300", "53400", "55P03", "72000"}
+_PASSING = {"53000", "53200", "53300", "53400", "55P03"}  # short of something but disk; a lock is held
 _NO_TABLE = "42P01"
 _Result = TypeVar("_Result")
 
@@ -132,10 +133,9 @@ class PostgresDatabase:
         return idle
 
     def _take(self) -> _Connection:
-        try:
+        with contextlib.suppress(IndexError):  # none is idle, or another thread was quicker
             return self._idle().pop()
-        except IndexError:
-            return self._connect()
+        return self._connect()
 
     def _connect(self) -> _Connection:
         try:

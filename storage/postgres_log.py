@@ -23,6 +23,7 @@ from .transaction import GENESIS, Transaction, chain_digest
 
 if TYPE_CHECKING:
     from .postgres import PostgresDatabase
+    from .retry import Retries
 
 LOG_FORMAT = 1  # of the table
 STORE_LOG = (
@@ -114,11 +115,11 @@ def without_password(address: str) -> str:
 class PostgresLogs:
     """All logs of the store with the id `store`, in the database at `address`. Connects when it is first asked."""
 
-    def __init__(self, address: str, store: str) -> None:
+    def __init__(self, address: str, store: str, retries: Retries | None = None) -> None:
         """Raises: UsageError for an address that is none, or has a password; StoreError when psycopg is missing."""
         self.name = without_password(check_address(address))
         self.store = store
-        self.database = _database(address, self.name)
+        self.database = _database(address, self.name, retries)
 
     def create(self, time: str) -> None:
         """Make the table if there is none, and the row that says that this store's logs lie here.
@@ -164,7 +165,7 @@ class PostgresLogs:
         self.database.close()
 
 
-def _database(address: str, name: str) -> PostgresDatabase:
+def _database(address: str, name: str, retries: Retries | None) -> PostgresDatabase:
     """Here and not at the first query, when another thread may fork: half an import would stay half in the child."""
     try:
         from .postgres import PostgresDatabase
@@ -173,7 +174,7 @@ def _database(address: str, name: str) -> PostgresDatabase:
             f"the logs of this store lie in {name}, and psycopg cannot be imported ({error}); run"
             ' pip install "lineart[postgres]"'
         ) from error
-    return PostgresDatabase(address, name)
+    return PostgresDatabase(address, name, retries=retries)
 
 
 class PostgresLog:

@@ -22,6 +22,7 @@ from .errors import (
     StoreError,
     UsageError,
 )
+from .fallback_log import FallbackLogs
 from .local import LocalBackend
 from .locations import Locations
 from .log import BackendLogs, Log, Logs
@@ -33,7 +34,7 @@ from .pack import PackLimits
 from .postgres_log import LOG_FORMAT, PostgresLogs, check_address
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
-from .retry import RetryingBackend
+from .retry import Retries, RetryingBackend
 from .snapshot import Snapshot
 from .statcache import StatCache
 from .transaction import canonical_json
@@ -97,7 +98,7 @@ class StoreSettings:
                 metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
                 pack=PackLimits(**_known(PackLimits, found["pack"])),
                 capabilities=dict(found["capabilities"]),
-                log=_log_address(found.get("log"), url),
+                log=_log_address(number, found.get("log"), url),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
@@ -105,8 +106,10 @@ class StoreSettings:
             ) from error
 
 
-def _log_address(found: Mapping[str, Any] | None, url: str) -> str | None:
+def _log_address(number: int, found: Mapping[str, Any] | None, url: str) -> str | None:
     """Raises: FormatError for a log of a newer format; UsageError for an address with a password."""
+    if (found is not None) is not (number == 2):  # an address that was lost must not begin a second log
+        raise ValueError(f"format {number} {'without' if found is None else 'with'} log")
     if found is None:
         return None
     if found["format"] > LOG_FORMAT:
@@ -159,13 +162,12 @@ def _patient(backend: Backend, settings: StoreSettings, machine: Machine, blocks
     """
     if backend.local_path(SETTINGS_KEY) is not None or isinstance(backend, (MemoryBackend, CachingBackend)):
         return backend
-    falls_back = machine.falls_back and settings.log is None
-    if machine.data is None or not (machine.offline or falls_back):
+    if machine.data is None or not (machine.offline or machine.falls_back):
         return CachingBackend(RetryingBackend(backend), blocks, settings.store)
     # Less patient: whoever waits here is a training run, and what is not sent now is sent later.
     patient = RetryingBackend(backend, attempts=_BRIEF_ATTEMPTS, timeout_s=_BRIEF_S)
     outbox = Outbox.of(backend.url, machine.data)
-    overlay = OverlayBackend(patient, outbox, offline=machine.offline, falls_back=falls_back)
+    overlay = OverlayBackend(patient, outbox, offline=machine.offline, falls_back=machine.falls_back)
     return CachingBackend(overlay, blocks, settings.store, lambda: overlay.is_offline)
 
 
@@ -196,12 +198,13 @@ class Store:
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
         self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
-        # A database is no more in reach than the bucket: what is committed offline lies in the outbox.
-        self.logs: Logs = (
-            BackendLogs(backend)
-            if settings.log is None or self.is_offline
-            else PostgresLogs(settings.log, settings.store)
-        )
+        self.logs: Logs = BackendLogs(backend)
+        if settings.log is not None and self.overlay is None:
+            self.logs = PostgresLogs(settings.log, settings.store)
+        elif settings.log is not None and self.overlay is not None:
+            brief = Retries(attempts=100, first_delay_s=0.05, longest_delay_s=2.0, timeout_s=_BRIEF_S)
+            there = PostgresLogs(settings.log, settings.store, brief)
+            self.logs = FallbackLogs(there, self.logs, self.overlay)
 
     @classmethod
     def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
@@ -245,9 +248,8 @@ class Store:
         noted = notes.settings.read() if notes is not None else None
         if notes is not None and noted is not None and (machine.offline or trusts(notes)):
             settings = StoreSettings.decode(noted, backend.url)
-            if (
-                settings.log is None or machine.offline
-            ):  # a database may have moved, and the old one may still answer
+            # A database may have moved, and the old one may still answer: then the address is read again.
+            if machine.offline or settings.log is None:
                 return cls._of(backend, settings, machine, notes)
         if notes is not None and machine.offline:
             return cls._of(backend, _unseen(backend.url), machine, notes)
@@ -304,15 +306,15 @@ class Store:
             capabilities={"conditional_create": True},
             log=log,
         )
-        store = cls._of(backend, settings, machine or Machine(cache), Notes.of(backend, cache))
-        if isinstance(store.logs, PostgresLogs):
-            store.logs.create(created)  # before the store: one that is there can be used
+        if log is not None:  # before the store: one that is there can be used
+            logs = PostgresLogs(log, settings.store)
+            logs.create(created)
+            logs.close()
         try:
             backend.create(SETTINGS_KEY, settings.encode())
-        except ConflictError:  # another process was first
-            store.logs.close()
-            return cls._on_with(backend, cache, machine, log)
-        return store
+        except ConflictError:
+            return cls._on_with(backend, cache, machine, log)  # another process was first
+        return cls._of(backend, settings, machine or Machine(cache), Notes.of(backend, cache))
 
     @classmethod
     def _on_with(cls, backend: Backend, cache: Path, machine: Machine | None, log: str | None) -> Store:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import pytest
 
 from lineart.storage.backend import Backend
 from lineart.storage.errors import NotFoundError
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import BackendLog, Log
+from lineart.storage.log import BackendLog, Log, Position
 from lineart.storage.postgres_log import PostgresLogs
-from lineart.storage.transaction import Transaction, chain_digest
+from lineart.storage.transaction import Op, Transaction, chain_digest
 
 PREFIX = "projects/team/digits/"
 NOW = "2026-01-02T03:04:05.000006Z"
@@ -119,3 +121,45 @@ def place_at(address: str) -> LogPlace:
         url, store = address.split()
         return PostgresPlace(url, store)
     return BackendPlace(LocalBackend(Path(address)))
+
+
+# What tests write into a log, and what they count
+
+
+def transaction(position: Position, *ops: Op) -> Transaction:
+    seq = position.seq + 1
+    return Transaction(
+        seq, f"{seq:032x}", NOW, {"user": "u"}, position.digest, ops or [{"op": "x", "n": seq}]
+    )
+
+
+def write(log: Log, count: int, after: Position | None = None) -> list[Position]:
+    position, positions = after or Position(), []
+    for _ in range(count):
+        position = log.append(transaction(position))
+        positions.append(position)
+    return positions
+
+
+def write_many(place: PostgresPlace, count: int, after: Position | None = None) -> list[Position]:
+    """The same in one statement."""
+    position, positions, made = after or Position(), list[Position](), list[Transaction]()
+    for _ in range(count):
+        made.append(transaction(position, {"op": "run.update", "run": "r"}))
+        position = Position(made[-1].seq, chain_digest(made[-1].encode()))
+        positions.append(position)
+    place.write_many(made)
+    return positions
+
+
+def counted(logs: PostgresLogs, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements sent from now on."""
+    sent: list[str] = []
+    query = logs.database.query
+
+    def count(statement: str, parameters: Any = ()) -> Any:
+        sent.append(statement)
+        return query(statement, parameters)
+
+    monkeypatch.setattr(logs.database, "query", count)
+    return sent

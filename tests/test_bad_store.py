@@ -109,7 +109,16 @@ def cut(text: bytes) -> bytes:
 
 
 def newer(text: bytes) -> bytes:
+    return text.replace(b'"format":1', b'"format":3')
+
+
+def other_format(text: bytes) -> bytes:
+    """That of a store whose logs lie in a database, without the address."""
     return text.replace(b'"format":1', b'"format":2')
+
+
+def other_log(text: bytes) -> bytes:
+    return text.replace(b'"format":1', b'"format":1,"log":{"format":1,"url":"postgresql://db/x"}')
 
 
 def no_number(text: bytes) -> bytes:
@@ -132,7 +141,9 @@ def binary(text: bytes) -> bytes:
     return b"\xff\xfe"
 
 
-@pytest.mark.parametrize("damage", [as_list, cut, newer, no_number, wrong_limits, no_limits, deep, binary])
+@pytest.mark.parametrize(
+    "damage", [as_list, cut, newer, other_format, other_log, no_number, wrong_limits, no_limits, deep, binary]
+)
 def test_settings_of_a_store_are_wrong_or_newer(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     log(FILES)
     settings = tmp_path / "store" / "lineart.json"

@@ -1,48 +1,31 @@
-"""What only a log in PostgreSQL can get wrong: the server, the way to it, its rights, its copies."""
+"""What only a log in PostgreSQL can get wrong: queries, lost answers, a server that stops."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import builders
 from builders import HANG_S, SPAWN
-from lineart.artifacts import LogRequest, Project, ProjectName
-from lineart.artifacts.decisions import Content, decide_log
-from lineart.lineage import Catalog
 from lineart.storage.commit import Committer
 from lineart.storage.errors import (
     CommError,
-    ConflictError,
-    FormatError,
-    IntegrityError,
     StoreError,
-    UsageError,
 )
 from lineart.storage.log import FOLDER_ENTRIES, Log, Position
-from lineart.storage.postgres_log import PostgresLogs
 from lineart.storage.retry import Retries
-from lineart.storage.store import SETTINGS_KEY, Store, StoreSettings
-from lineart.storage.transaction import Op, Transaction, chain_digest
-from log_places import NOW, PREFIX, PostgresPlace, place_at
+from lineart.storage.transaction import Transaction
+from log_places import NOW, PostgresPlace, counted, place_at, transaction, write, write_many
 from postgres_proxy import Loss, Proxy, is_commit, proxy
-from postgres_server import STRICT, PostgresServer, postgres_or_skip
-
-NAME = ProjectName("team", "digits")
+from postgres_server import PostgresServer, postgres_or_skip
 
 
 @pytest.fixture
@@ -94,45 +77,6 @@ def found_in(log: Log) -> list[str]:
     ops = [op for entry in log.read_after(Position()) for op in entry.transaction.ops]
     assert [op["number"] for op in ops] == list(range(len(ops)))
     return [op["who"] for op in ops]
-
-
-def transaction(position: Position, *ops: Op) -> Transaction:
-    seq = position.seq + 1
-    return Transaction(
-        seq, f"{seq:032x}", NOW, {"user": "u"}, position.digest, ops or [{"op": "x", "n": seq}]
-    )
-
-
-def write(log: Log, count: int, after: Position | None = None) -> list[Position]:
-    position, positions = after or Position(), []
-    for _ in range(count):
-        position = log.append(transaction(position))
-        positions.append(position)
-    return positions
-
-
-def write_many(place: PostgresPlace, count: int, after: Position | None = None) -> list[Position]:
-    """The same in one statement."""
-    position, positions, made = after or Position(), list[Position](), list[Transaction]()
-    for _ in range(count):
-        made.append(transaction(position, {"op": "run.update", "run": "r"}))
-        position = Position(made[-1].seq, chain_digest(made[-1].encode()))
-        positions.append(position)
-    place.write_many(made)
-    return positions
-
-
-def counted(logs: PostgresLogs, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements sent from now on."""
-    sent: list[str] = []
-    query = logs.database.query
-
-    def count(statement: str, parameters: Any = ()) -> Any:
-        sent.append(statement)
-        return query(statement, parameters)
-
-    monkeypatch.setattr(logs.database, "query", count)
-    return sent
 
 
 # Queries
@@ -307,14 +251,14 @@ def test_silent_server_is_waited_for_for_ever(place: PostgresPlace, postgres: Po
 # Interrupts
 
 
-def append_under_interrupts(address: str, seconds: float) -> tuple[int, int]:
+def append_under_interrupts(address: str) -> tuple[int, int]:
     """Append while an alarm interrupts every few milliseconds, at any instruction; what is read must fit together."""
     log = place_at(address).log()
     position, interrupts, appended = Position(), 0, 0
-    give_up_s = time.monotonic() + seconds
-    pauses = itertools.cycle([0.0004, 0.011, 0.0023, 0.017, 0.0071])
+    give_up_s = time.monotonic() + 60
+    pauses = itertools.cycle([0.0004, 0.011, 0.0023, 0.05, 0.0071])
     signal.signal(signal.SIGALRM, signal.default_int_handler)
-    while time.monotonic() < give_up_s:
+    while min(appended, interrupts) < 200 and time.monotonic() < give_up_s:
         try:
             signal.setitimer(signal.ITIMER_REAL, next(pauses))
             for entry in log.read_after(position):
@@ -332,9 +276,8 @@ def append_under_interrupts(address: str, seconds: float) -> tuple[int, int]:
 
 
 def test_interrupt_leaves_the_answer_for_the_next_statement(place: PostgresPlace) -> None:
-    appended, interrupts = builders.in_child(append_under_interrupts, place.address, 2.0)
-    assert interrupts > 3
-    assert appended > 3
+    appended, interrupts = builders.in_child(append_under_interrupts, place.address)
+    assert min(appended, interrupts) > 20
 
 
 # The server
@@ -462,383 +405,3 @@ def test_server_that_does_not_flush_is_used(own_server: PostgresServer) -> None:
     with pytest.raises(StoreError) as caught:
         place.log().reaches(0)
     builders.one_line(caught.value, "fsync", place.url)
-
-
-# Rights and settings
-
-
-def as_user(place: PostgresPlace, server: PostgresServer, user: str, *grants: str) -> PostgresPlace:
-    """The same log as a user of its own with these rights."""
-    server.execute(f"CREATE ROLE {user} LOGIN", url=place.url)
-    for grant in grants:
-        server.execute(f"GRANT {grant} TO {user}", url=place.url)
-    return PostgresPlace(server.database_url(place.url.rpartition("/")[2], user=user), place.store)
-
-
-def test_user_needs_more_than_select_and_insert(postgres: PostgresServer) -> None:
-    place = PostgresPlace(postgres.new_database())
-    user = as_user(place, postgres, "writer", "SELECT, INSERT ON lineart_log")
-    user.logs.demand_writable()
-    positions = write(user.log(), 3)
-    assert [entry.position for entry in place.log().read_after(Position())] == positions
-    for statement in ("DELETE FROM lineart_log", "UPDATE lineart_log SET seq = 9"):
-        with pytest.raises(StoreError):
-            user.logs.database.query(statement)
-
-
-def test_user_who_may_only_read_is_told_late(postgres: PostgresServer) -> None:
-    place = PostgresPlace(postgres.new_database())
-    write(place.log(), 1)
-    user = as_user(place, postgres, "reader", "SELECT ON lineart_log")
-    assert len(list(user.log().read_after(Position()))) == 1
-    for refused in (user.logs.demand_writable, lambda: user.log().append(transaction(Position()))):
-        with pytest.raises(StoreError) as caught:
-            refused()
-        builders.one_line(caught.value, user.url)
-
-
-def test_defaults_of_the_database_weaken_a_commit(postgres: PostgresServer) -> None:
-    place = PostgresPlace(postgres.new_database())
-    name = place.url.rpartition("/")[2]
-    for setting in ("synchronous_commit = off", "default_transaction_isolation = 'serializable'"):
-        postgres.execute(f'ALTER DATABASE "{name}" SET {setting}')
-    fresh = PostgresPlace(place.url, place.store)
-    for name, value in {"synchronous_commit": "on", "transaction_isolation": "read committed"}.items():
-        assert fresh.logs.database.query(f"SHOW {name}") == [(value,)]
-
-
-def test_read_only_database_is_written_to(postgres: PostgresServer) -> None:
-    place = PostgresPlace(postgres.new_database())
-    postgres.execute(
-        f'ALTER DATABASE "{place.url.rpartition("/")[2]}" SET default_transaction_read_only = on'
-    )
-    fresh = PostgresPlace(place.url, place.store)
-    for refused in (fresh.logs.demand_writable, lambda: fresh.log().append(transaction(Position()))):
-        with pytest.raises(StoreError) as caught:
-            refused()
-        builders.one_line(caught.value, "read-only")
-
-
-def test_password_is_found_nowhere_but_where_libpq_looks(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = PostgresPlace(postgres.new_database())
-    postgres.execute(f"CREATE ROLE {STRICT} LOGIN SUPERUSER PASSWORD 'open sesame'")
-    strict = PostgresPlace(postgres.database_url(place.url.rpartition("/")[2], user=STRICT), place.store)
-    with pytest.raises(StoreError) as caught:
-        strict.log().reaches(0)
-    builders.one_line(caught.value, "PGPASSFILE", strict.url)
-    file = tmp_path / "pgpass"
-    file.write_text(f"127.0.0.1:{postgres.port}:*:{STRICT}:open sesame\n")
-    file.chmod(0o600)
-    monkeypatch.setenv("PGPASSFILE", str(file))
-    assert not strict.log().reaches(0)
-    monkeypatch.delenv("PGPASSFILE")
-    monkeypatch.setenv("PGPASSWORD", "wrong")
-    with pytest.raises(StoreError) as caught:
-        PostgresPlace(strict.url, place.store).log().reaches(0)
-    builders.one_line(caught.value, "password")
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "postgresql://ada:secret@db/lineart",
-        "postgres://ada:@db/lineart",
-        "postgresql://db/lineart?password=secret",
-        "postgresql://db/lineart?user=ada&sslpassword=secret",
-        "postgresql://db/lineart?pass%77ord=secret",
-    ],
-)
-def test_password_is_written_into_a_store_or_a_message(tmp_path: Path, address: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        Store.create(str(tmp_path / "store"), cache=tmp_path, entity="team", created=NOW, log=address)
-    builders.one_line(caught.value, "PGPASSFILE")
-    assert "secret" not in str(caught.value)
-    assert not (tmp_path / "store").exists()
-
-
-@pytest.mark.parametrize(
-    "address", ["", "postgresql:db", "mysql://db/x", "/var/lib", "postgresql//db", "postgresql://a\0"]
-)
-def test_address_that_means_nothing_is_taken(tmp_path: Path, address: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        Store.create(str(tmp_path / "store"), cache=tmp_path, entity="team", created=NOW, log=address)
-    builders.one_line(caught.value, "postgresql://host/database")
-
-
-def test_address_that_libpq_does_not_understand_ends_in_a_traceback(tmp_path: Path) -> None:
-    pytest.importorskip("psycopg")
-    for address in ("postgresql://db/lineart?colour=red", "postgresql://%zz/x"):
-        with pytest.raises(StoreError) as caught:
-            Store.create(str(tmp_path / "store"), cache=tmp_path, entity="team", created=NOW, log=address)
-        builders.one_line(caught.value, "check the address")
-
-
-# Stores
-
-
-def new_store(place: Path, log: str | None) -> Store:
-    return Store.create(str(place / "store"), cache=place / "cache", entity="team", created=NOW, log=log)
-
-
-def test_store_is_made_although_its_logs_cannot(tmp_path: Path, postgres: PostgresServer) -> None:
-    with pytest.raises(StoreError) as caught:
-        new_store(tmp_path, postgres.database_url("nowhere"))
-    builders.one_line(caught.value, "nowhere")
-    assert not (tmp_path / "store" / SETTINGS_KEY).exists()
-
-
-def make(folder: str, url: str, start: Any) -> str:
-    start.wait(HANG_S)
-    return new_store(Path(folder), url).settings.store
-
-
-def _make(folder: str, url: str, start: Any, answers: Any) -> None:
-    answers.put(make(folder, url, start))
-
-
-def test_processes_that_make_one_store_make_several(tmp_path: Path, postgres: PostgresServer) -> None:
-    """And the table, which is not there yet."""
-    url, start, answers = postgres.new_database(), SPAWN.Barrier(8), SPAWN.Queue()
-    workers = [SPAWN.Process(target=_make, args=(str(tmp_path), url, start, answers)) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    assert len({answers.get(timeout=HANG_S) for _ in workers}) == 1
-    for worker in workers:
-        worker.join(HANG_S)
-        assert worker.exitcode == 0
-
-
-def test_store_moves_its_logs(tmp_path: Path, database: str, postgres: PostgresServer) -> None:
-    store = new_store(tmp_path, database)
-    assert new_store(tmp_path, database).settings == new_store(tmp_path, None).settings == store.settings
-    with pytest.raises(UsageError) as caught:
-        new_store(tmp_path, postgres.url)
-    builders.one_line(caught.value, "stay where they are")
-    (tmp_path / "plain").mkdir()
-    new_store(tmp_path / "plain", None)
-    with pytest.raises(UsageError):
-        new_store(tmp_path / "plain", database)
-
-
-def test_client_from_before_reads_an_empty_store(tmp_path: Path, database: str) -> None:
-    """It knows format 1 alone, and refuses any other number before it looks further."""
-    settings = json.loads(
-        (Path(new_store(tmp_path, database).url.removeprefix("file://")) / SETTINGS_KEY).read_bytes()
-    )
-    assert (settings["format"], settings["log"]) == (2, {"format": 1, "url": database})
-    (tmp_path / "plain").mkdir()
-    new_store(tmp_path / "plain", None)
-    plain = json.loads((tmp_path / "plain/store" / SETTINGS_KEY).read_bytes())
-    assert plain["format"] == 1
-    assert "log" not in plain
-
-
-@pytest.mark.parametrize(
-    "change, words",
-    [
-        ({"format": 3}, "format 3"),
-        ({"log": {"format": 2, "url": "postgresql://db/x"}}, "log of format 2"),
-        ({"log": {"url": "postgresql://db/x"}}, SETTINGS_KEY),
-        ({"log": 7}, SETTINGS_KEY),
-    ],
-)
-def test_newer_or_damaged_settings_are_guessed(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    settings = json.loads(new_store(tmp_path, None).settings.encode())
-    with pytest.raises(FormatError) as caught:
-        StoreSettings.decode(json.dumps(settings | change).encode(), "here")
-    builders.one_line(caught.value, words)
-
-
-def test_password_in_settings_is_used_or_shown(tmp_path: Path) -> None:
-    settings = json.loads(new_store(tmp_path, None).settings.encode())
-    settings["log"] = {"format": 1, "url": "postgresql://ada:secret@db/x"}
-    with pytest.raises(UsageError) as caught:
-        StoreSettings.decode(json.dumps(settings).encode(), "here")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("damage", ["DROP TABLE lineart_log", "DELETE FROM lineart_log"])
-def test_empty_database_is_an_empty_store(tmp_path: Path, postgres: PostgresServer, damage: str) -> None:
-    url = postgres.new_database()
-    store = new_store(tmp_path, url)
-    assert (store.projects(), Project(store, NAME).state().collections.get("data")) == ([], None)
-    Project(store, NAME).commit(lambda state: [{"op": "run.update", "run": "r"}])
-    postgres.execute(damage, url=url)
-    asked: list[Callable[[], object]] = [
-        store.projects,
-        Project(store, NAME).state,
-        lambda: Project(store, NAME).commit(lambda state: [{"op": "run.update", "run": "r"}]),
-        lambda: store.log(PREFIX).append(transaction(Position())),
-        lambda: Catalog(store, [NAME]),
-    ]
-    for ask in asked:
-        with pytest.raises(StoreError) as caught:
-            ask()
-        builders.one_line(caught.value, url, "restore")
-
-
-# A database that is older than the store
-
-
-def fill(project: Project, count: int) -> None:
-    """Log so many versions, each with other content."""
-    for _ in range(count):
-        digest = f"{project.position.seq + 1:064x}"
-        content = Content(digest, 1, 1, 0, [digest], [digest], None)
-        project.commit(lambda state, c=content: decide_log(state, LogRequest("data", "dataset", c)))
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A store with 20 versions in 2,010 transactions, and checkpoints of state and catalog."""
-
-    store: Store
-    place: PostgresPlace
-
-
-@pytest.fixture
-def filled(tmp_path: Path, postgres: PostgresServer) -> Filled:
-    url = postgres.new_database()
-    store = new_store(tmp_path, url)
-    place = PostgresPlace(url, store.settings.store)
-    position = Position()
-    for end in (990, 1990):
-        gap = end - position.seq - 1
-        position = write_many(place, gap, position)[-1]
-        project = Project(store, NAME)
-        project.state()
-        fill(project, 20)
-        position = project.position
-    Catalog(store, [NAME]).close()
-    return Filled(store, place)
-
-
-def checkpoints(store: Store) -> list[str]:
-    return [found.key.partition("checkpoints/")[2] for found in store.backend.list(f"{PREFIX}checkpoints/")]
-
-
-def test_checkpoints_are_no_longer_written(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = checkpoints(filled.store)
-    assert [name for name in names if "parquet" not in name] == [
-        "000000000999/state.json.zst",
-        "000000001999/state.json.zst",
-        "000000002009/catalog.json",
-    ]
-    logs = filled.store.logs
-    assert isinstance(logs, PostgresLogs)
-    sent = counted(logs, monkeypatch)
-    assert Project(filled.store, NAME).state().collections["data"].next_version == 40
-    assert len(sent) == 2  # whether the checkpoint's transaction is there, and what came after it
-    Catalog(filled.store, [NAME]).close()
-    assert len(sent) == 4
-
-
-def test_checkpoint_of_a_lost_log_is_believed(filled: Filled) -> None:
-    """The database is restored from an older copy: the store goes on from there, without a hole."""
-    ahead = Project(filled.store, NAME)
-    ahead.state()
-    for seq in range(1005, 2010):
-        filled.place.delete(seq)
-    for ask in (ahead.state, lambda: fill(ahead, 1)):
-        with pytest.raises(IntegrityError) as caught:
-            ask()
-        builders.one_line(caught.value, "transaction 2009 ", "older")
-    fresh = Project(filled.store, NAME)
-    assert fresh.state().collections["data"].next_version == 15
-    assert fresh.position.seq == 1004
-    catalog = Catalog(filled.store, [NAME])
-    assert catalog.rows("SELECT count(*) FROM versions") == [(15,)]
-    catalog.close()
-    fill(fresh, 1)
-    position = write_many(filled.place, 990, fresh.position)[-1]
-    assert position.seq == 1995
-    fill(fresh, 10)  # over the number of a checkpoint that was made before
-    assert [entry.transaction.seq for entry in filled.place.log().read_after(Position())] == list(range(2006))
-    again = Project(filled.store, NAME)
-    assert again.state() == fresh.state()
-    assert again.state().collections["data"].next_version == 26
-
-
-def test_writer_that_remembers_more_leaves_a_hole(place: PostgresPlace) -> None:
-    log = place.log()
-    positions = write(log, 5)
-    place.delete(4)
-    place.delete(3)
-    with pytest.raises(IntegrityError) as caught:
-        log.append(transaction(positions[4]))
-    builders.one_line(caught.value, "transaction 4 ", "older")
-    other = log.append(transaction(positions[2], {"op": "y"}))
-    with pytest.raises(IntegrityError):
-        log.append(transaction(positions[3]))  # its transaction 3 was another one
-    with pytest.raises(ConflictError):
-        log.append(transaction(positions[2]))
-    assert log.holds(other)
-    assert not log.holds(positions[3])
-    with pytest.raises(IntegrityError):
-        list(log.read_after(positions[3]))
-
-
-def test_noted_position_of_another_log_is_gone_on_from(place: PostgresPlace) -> None:
-    log = place.log()
-    positions = write(log, 4)
-    first = log.read_first_folder()
-    assert first is not None
-    assert [entry.position for entry in first.entries] == positions
-    more = write(log, 3, positions[-1])
-    tail = log.continue_from(positions[-1], first.modified_s)
-    assert tail is not None
-    assert [entry.position for entry in tail.entries] == more
-    place.delete(6)
-    place.delete(5)
-    other = log.append(transaction(more[0], {"op": "y"}))
-    assert log.continue_from(more[1], 0.0) is None
-    assert log.continue_from(more[2], 0.0) is None
-    assert log.continue_from(other, 0.0) is not None
-    write_many(place, FOLDER_ENTRIES - 6, other)
-    assert log.read_first_folder() is None
-
-
-# Without psycopg
-
-
-WITHOUT = """
-import sys
-from pathlib import Path
-sys.modules["psycopg"] = None
-from lineart.storage import Store, StoreError
-store = Store.create(sys.argv[1] + "/plain", cache=Path(sys.argv[1]), entity="e", created="now")
-store.projects()
-try:
-    Store.open(sys.argv[1] + "/store", cache=Path(sys.argv[1]))
-except StoreError as error:
-    print(error)
-"""
-UNTOUCHED = """
-import sys
-from pathlib import Path
-import lineart
-from lineart.storage import Store
-Store.create(sys.argv[1] + "/plain", cache=Path(sys.argv[1]), entity="e", created="now").projects()
-print([name for name in sys.modules if name.startswith("psycopg")])
-"""
-
-
-def run(code: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_missing_package_is_a_riddle(tmp_path: Path, database: str) -> None:
-    new_store(tmp_path, database)
-    answer = run(WITHOUT, tmp_path)
-    assert 'pip install "lineart[postgres]"' in answer
-    assert "\n" not in answer
-
-
-def test_other_stores_load_psycopg(tmp_path: Path) -> None:
-    assert run(UNTOUCHED, tmp_path) == "[]"

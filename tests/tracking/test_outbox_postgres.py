@@ -1,0 +1,144 @@
+"""A bucket with its logs in a database: whichever of the two is away, what is made goes to the outbox whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lineart
+import s3server
+from lineart.tracking import Workspace, find_settings
+from postgres_server import PostgresServer, postgres_or_skip
+
+ART = str(Path(sys.executable).with_name("art"))
+DOWN: list[bool] = [False]
+
+
+def _switched(application: s3server.Application) -> s3server.Application:
+    """A bucket that is down while it is told to be."""
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if not DOWN[0]:
+            return application(environ, start_response)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("503 Slow Down", [("Content-Length", "0")])
+        return [b""]
+
+    return serve
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
+    """A server of its own, and a store in a bucket that the environment names, with its logs there."""
+    with postgres_or_skip() as server, s3server.moto(_switched) as bucket:
+        url = s3server.new_bucket(bucket) + "/store"
+        for name, value in {
+            "LINEART_STORE": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": bucket.endpoint,
+            "AWS_MAX_ATTEMPTS": "1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        art("init", url, "--no-config", "--log", server.url)
+        with lineart.init(project="team/p", id="before") as run:
+            run.log_artifact(artifact("data", "zero"))
+        lineart.Api().artifact("team/p/data:latest")  # so this machine knows of it
+        try:
+            yield server
+        finally:
+            DOWN[0] = False
+
+
+def art(*arguments: str) -> str:
+    done = subprocess.run([ART, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def artifact(name: str, text: str) -> lineart.Artifact:
+    """A draft with one file."""
+    made = lineart.Artifact(name, "dataset")
+    with made.new_file("file.txt") as file:
+        file.write(text)
+    return made
+
+
+def committed(server: PostgresServer) -> int:
+    """The transactions of all projects in the database."""
+    count: int = server.execute("SELECT count(*) FROM lineart_log WHERE prefix LIKE 'projects/%'")[0][0]
+    return count
+
+
+def check_all_is_there(*texts: str) -> None:
+    """Sent once, in order, and readable by another machine."""
+    assert json.loads(art("sync", "--json"))["is_busy"] is False
+    assert json.loads(art("sync", "--json"))["transactions"] == 0
+    os.environ["LINEART_CACHE"] = str(Path("other-machine").absolute())
+    try:
+        api = lineart.Api()
+        for number, text in enumerate(texts):
+            with api.artifact(f"team/p/data:v{number}").open("file.txt") as stream:
+                assert stream.read().decode() == text
+        assert api.artifact("team/p/data:latest").version == f"v{len(texts) - 1}"
+        assert json.loads(art("verify", "-p", "team/p", "--json"))["ok"]
+        assert {run.state for run in api.runs("team/p")} == {"finished"}
+    finally:
+        del os.environ["LINEART_CACHE"]
+
+
+def test_offline_run_needs_the_database(database: PostgresServer) -> None:
+    DOWN[0] = True
+    database.stop()
+    with lineart.init(project="team/p", id="offline", mode="offline") as run:
+        assert run.use_artifact("data:latest").version == "v0"
+        assert run.log_artifact(artifact("data", "one")).version == "v1"
+        run.log({"x": 1})
+    DOWN[0] = False
+    database.start()
+    check_all_is_there("zero", "one")
+    assert len(list(lineart.Api().run("team/p/offline").scan_history())) == 1
+
+
+def test_bucket_that_goes_away_leaves_versions_without_bytes(database: PostgresServer) -> None:
+    with lineart.init(project="team/p", id="caught") as run:
+        run.log_artifact(artifact("data", "one")).wait()
+        before = committed(database)
+        DOWN[0] = True
+        run.log_artifact(artifact("data", "two")).wait()
+        assert run.offline
+        run.log({"x": 1})
+    assert committed(database) == before
+    DOWN[0] = False
+    check_all_is_there("zero", "one", "two")
+
+
+def test_database_that_goes_away_stops_a_run(database: PostgresServer) -> None:
+    with lineart.init(project="team/p", id="caught") as run:
+        run.log_artifact(artifact("data", "one")).wait()
+        before = committed(database)
+        database.stop()
+        run.log_artifact(artifact("data", "two")).wait()
+        assert run.offline
+        run.log({"x": 1})
+    database.start()
+    assert committed(database) == before
+    check_all_is_there("zero", "one", "two")
+
+
+def test_database_that_is_away_is_needed_at_the_start(database: PostgresServer) -> None:
+    database.stop()
+    with lineart.init(project="team/p", id="late") as run:
+        run.log_artifact(artifact("data", "one"))
+    database.start()
+    check_all_is_there("zero", "one")
+    assert Workspace.open(find_settings()).project_names()
