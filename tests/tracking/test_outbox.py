@@ -119,7 +119,7 @@ def test_offline_runs_use_what_each_other_have_logged_and_are_sent_as_one_histor
     assert [body(f"data:v{number}") for number in (0, 1)] == ["zero", "one"]
     model = lineart.Api().artifact("team/p/model:candidate")
     assert [version.name for version in model.upstream()] == ["data:v1", "data:v0"]
-    assert getattr(model.logged_by(), "id", None) == "train"
+    assert model.logged_by() == "team/p/train"
     found = lineart.Api().run("team/p/prepare")
     assert (found.state, found.config["data"]["name"]) == ("finished", "team/p/data:v1")
     assert values("team/p/train", "x") == list(range(20))
