@@ -163,18 +163,21 @@ def say_facts(facts: Iterable[tuple[str, str | Cell]], indent: str = "") -> None
 
 
 def value_text(value: object) -> str:
-    """A JSON value in one line, for people: text without its quotes, numbers with six digits."""
+    """A JSON value in one line, for people: text without its quotes, numbers with six digits, dates as dates."""
+    from ..tracking.values import shown
+
+    value = shown(value)
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping) and "_type" in value:
         return printable(_media_words(value))
     if isinstance(value, list) and value and all(isinstance(v, Mapping) and "_type" in v for v in value):
         return f"{len(value)} × {printable(_media_words(value[0]))}"
-    if isinstance(value, Mapping) and set(value) == {"_float"}:
-        return str(value["_float"])  # NaN and the infinities, as the log keeps them
     if isinstance(value, float):
         return f"{value:.6g}"
-    return printable(json.dumps(value, ensure_ascii=False, sort_keys=True))
+    if value is None or isinstance(value, (int, Mapping, list)):
+        return printable(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str))
+    return printable(str(value))
 
 
 def _media_words(value: Mapping[str, Any]) -> str:
