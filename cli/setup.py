@@ -106,7 +106,7 @@ def _absolute(key: str, value: str, file: Path) -> str:
 
 def _make(settings: StoreChoice) -> tuple[Store, bool]:
     """The store, and whether it was made now."""
-    from ..artifacts.project import utc_now
+    from ..storage.actor import utc_now
     from ..storage.errors import NotFoundError
     from ..storage.store import Store
     from ..tracking.settings import DEFAULT_ENTITY

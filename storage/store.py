@@ -35,6 +35,7 @@ from .restore import Progress, Restorer
 from .retry import RetryingBackend
 from .snapshot import Snapshot
 from .statcache import StatCache
+from .store_log import PREFIX, StoreLog
 from .transaction import canonical_json
 
 FORMAT = 1
@@ -169,7 +170,9 @@ class Store:
         self.blocks = blocks or BlockCache(cache)
         self.settings = settings
         self.cache = cache
-        self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
+        self.facts = StoreLog(Log(backend, PREFIX))
+        locations = Locations(cache / "stores" / settings.store)
+        self.objects = Objects(backend, locations, self.facts)
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
         self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
@@ -343,6 +346,11 @@ class Store:
             for entity in self.backend.folders("projects/")
             for project in self.backend.folders(f"projects/{entity}/")
         ]
+
+    def pack_sizes(self) -> dict[str, int]:
+        """Every pack (hexadecimal) and its size in bytes."""
+        found = self.backend.list("packs/")
+        return {stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes for stat in found}
 
     def close(self) -> None:
         """Release what the store holds open."""
