@@ -9,6 +9,7 @@ from ..storage.digest import parse_hex, short
 from ..storage.errors import NotFoundError
 from ..storage.gc import Final, closure, create_final
 from ..storage.store import Store
+from .decisions import find_version
 from .project import Project
 from .publish import listed_packs
 from .state import VersionState
@@ -43,9 +44,12 @@ def packs_now(store: Store, version: Version) -> VersionState:
     """What a record says that shares the content of a live `version`.
 
     The packs are those of the version, but for packs that were compacted since: their successors stand in their places.
+    Raises: NotFoundError when the version was deleted meanwhile.
     """
     if not any(map(store.objects.condemned.is_collected, version.packs)):
         return version.state
+    # The successors have what was live when the final list was made. What is live after that, was.
+    find_version(Project(store, version.project).state(), version.name)
     replaced = store.facts.state().replaced
     kept: list[list[str]] = []
     for packs in (version.packs.data, version.packs.meta):

@@ -104,7 +104,7 @@ def delete_version(
         lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases, reason=reason)
     )
     if version.state.source is not None:
-        _forget(workspace, workspace.parse(version.state.source), str(version.name))
+        forget_link(workspace, workspace.parse(version.state.source), str(version.name))
     return ops
 
 
@@ -135,7 +135,7 @@ def forget_dead_links(workspace: Workspace, version: Version) -> None:
     """Take links to `version` that exist no more out of its log: a process that deleted one may have been killed."""
     for target in version.state.links:
         if _live_link(workspace, target) is None:
-            _forget(workspace, version.name, target)
+            forget_link(workspace, version.name, target)
 
 
 def live_links(workspace: Workspace, version: Version) -> list[Version]:
@@ -151,7 +151,8 @@ def _live_link(workspace: Workspace, target: str) -> Version | None:
         return None
 
 
-def _forget(workspace: Workspace, source: ArtifactName, target: str) -> None:
+def forget_link(workspace: Workspace, source: ArtifactName, target: str) -> None:
+    """Take a link out of the log of its source; nothing happens when it is not in it. Raises: NotFoundError."""
     workspace.project(source.project).commit(lambda state: decide_unlink_record(state, source, target))
 
 
