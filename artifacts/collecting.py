@@ -85,6 +85,9 @@ class Collector:
 
     def __init__(self, store: Store, *, now_s: Callable[[], float] = time.time) -> None:
         self.store = store
+        self.young_bytes = (
+            0  # of packs that nothing needs, but too young for a plan, when the last one was made
+        )
         self._now_s = now_s
         self._lists: dict[str, list[str]] = {}  # objects with lists of packs, each read once
         self._projects: dict[ProjectName, Project] = {}
@@ -182,17 +185,17 @@ class Collector:
         What an undelete has freed from an earlier plan goes into a plan with the time of that one: its grace has run.
         """
         young_s = self._now_s() - min(grace_s, _YOUNG_S)
-        found = list(
-            self.store.backend.list("packs/")
-        )  # before the logs: what is committed meanwhile is live
-        sizes = {
-            stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes
-            for stat in found
-            if grace_s <= 0 or stat.modified_s <= young_s
-        }
+        sizes: dict[str, int] = {}
+        young: dict[str, int] = {}
+        for stat in self.store.backend.list("packs/"):  # before the logs: what is committed meanwhile is live
+            name = stat.key.rpartition("/")[2].removesuffix(".pack")
+            is_old = grace_s <= 0 or stat.modified_s <= young_s
+            (sizes if is_old else young)[name] = stat.size_bytes
         survey = self.survey()
+        live = survey.live
+        self.young_bytes = sum(size for pack, size in young.items() if pack not in live)
         planned = {pack.pack for plan in waiting for pack in plan.packs}
-        packs = dead_packs(sizes, survey.live, planned)
+        packs = dead_packs(sizes, live, planned)
         if share > 0:
             packs += sparse_packs(sizes, self._live_bytes(survey), planned, share=share)
         planned_runs = {run.run for plan in waiting for run in plan.runs}

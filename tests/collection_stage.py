@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 import threading
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -83,6 +84,7 @@ class NoClock:
 
 def prepare(patch: pytest.MonkeyPatch) -> None:
     """Make what the actors do a matter of one thread each, and of the stage's dice alone."""
+    patch.setattr(sys.modules[__name__], "_salts", itertools.count())  # the same names each time
     for module in (log, objects, gc, snapshot, collecting):
         patch.setattr(module, "ThreadPoolExecutor", Inline)
     patch.setattr(commit, "time", NoClock)
@@ -453,9 +455,9 @@ def play(
                 asleep.clear()
             continue
         chance = source.random()
-        if chance < 0.002:
-            asleep[number] = steps + int(source.expovariate(1 / 400))
-        elif chance < 0.0025:
+        if chance < 0.02:
+            asleep[number] = steps + int(source.expovariate(1 / 60))
+        elif chance < 0.03:
             actor.kill()
         else:
             # Now one call, now a whole commit or a whole collection: while one runs, the others are asleep.
