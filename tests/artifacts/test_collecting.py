@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ import pytest
 import builders
 import lineart
 from builders import KIB, noise
-from lineart.artifacts.collecting import Collector, Outcome
+from collected_store import DAY_S, HOME, Clock, another, collect, content, delete, log, packs, packs_of
+from lineart.artifacts.collecting import Collector
 from lineart.artifacts.names import ProjectName
 from lineart.artifacts.project import Project
 from lineart.storage import gc
@@ -23,80 +23,12 @@ from lineart.storage.condemned import PacksCondemned
 from lineart.storage.errors import FormatError, NotFoundError, UsageError
 from lineart.storage.faults import FaultyBackend
 from lineart.storage.local import LocalBackend
-from lineart.storage.log import Position
 from lineart.storage.pack import PackLimits
 from lineart.storage.store import Store
 from lineart.tracking import Workspace
 from lineart.tracking.artifact import Artifact
 from lineart.tracking.links import delete_version, link_version, restore_version
 from lineart.tracking.publishing import log_draft
-
-HOME = ProjectName("team", "p")
-DAY_S = 86_400.0
-
-
-class Clock:
-    """A clock that a test moves on."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    limits = PackLimits(target_bytes=200 * KIB, max_bytes=400 * KIB, max_objects=100)
-    store = builders.local_store(tmp_path, limits=limits)
-    found = Workspace(store, HOME)
-    yield found
-    found.close()
-
-
-def another(workspace: Workspace, tmp_path: Path, name: str) -> Workspace:
-    """The same store on a machine that knows nothing."""
-    return Workspace(Store.open(workspace.url, cache=tmp_path / name), HOME)
-
-
-def log(workspace: Workspace, tmp_path: Path, name: str, files: dict[str, bytes], **labels: Any) -> str:
-    """Log files; the version."""
-    artifact = Artifact(name, "data")
-    for path, content in files.items():
-        source = tmp_path / "in" / f"{len(content)}-{hash(content)}"
-        source.parent.mkdir(exist_ok=True)
-        source.write_bytes(content)
-        artifact.add_file(source, path)
-    log_draft(workspace, artifact, **labels)
-    return f"{name}:{artifact.version}"
-
-
-def delete(workspace: Workspace, name: str) -> None:
-    delete_version(workspace, workspace.parse(name))
-
-
-def content(workspace: Workspace, name: str) -> dict[str, bytes]:
-    """All files of a version, read byte by byte."""
-    version = workspace.version(name)
-    found = {}
-    for path, entry in version.manifest.items():
-        if entry.digest is not None:
-            with version.open(path) as stream:
-                found[path] = stream.read()
-    return found
-
-
-def packs(workspace: Workspace) -> set[str]:
-    return set(workspace.store.pack_sizes())
-
-
-def packs_of(workspace: Workspace, name: str) -> set[str]:
-    return {pack.hex() for pack in workspace.version(name, deleted_too=True).packs} if name else set()
-
-
-def collect(workspace: Workspace, **how: Any) -> list[Outcome]:
-    return Collector(workspace.store, now_s=how.pop("now_s", Clock())).collect(**{"grace_s": 0.0, **how})
-
 
 # What goes and what stays
 
@@ -435,99 +367,6 @@ def test_commit_by_hand_that_names_condemned_packs(workspace: Workspace, tmp_pat
     for machine in (workspace, another(workspace, tmp_path, "cold")):
         with pytest.raises(PacksCondemned):
             machine.project().commit(lambda state: [op])
-
-
-# Compaction
-
-
-@pytest.fixture
-def sparse(workspace: Workspace, tmp_path: Path) -> tuple[Workspace, dict[str, bytes]]:
-    """A version that needs a tenth of the packs of a deleted one."""
-    files = {f"{number:02}": noise(20_000, number) for number in range(40)}
-    kept = {**{name: files[name] for name in ("03", "17", "35")}, "large": noise(500_000, 99)}
-    old = log(workspace, tmp_path, "data", {**files, "large": kept["large"]})
-    log(workspace, tmp_path, "data", kept)
-    delete(workspace, old)
-    return workspace, kept
-
-
-def identity(workspace: Workspace) -> Any:
-    state = workspace.project().state().collections["data"].versions[1]
-    return state, [entry.transaction.encode() for entry in workspace.project().log.read_after(Position())][:3]
-
-
-def test_compaction_changes_an_identity_or_loses_a_byte(
-    sparse: tuple[Workspace, dict[str, bytes]], tmp_path: Path
-) -> None:
-    workspace, kept = sparse
-    warm = another(workspace, tmp_path, "warm")
-    assert content(warm, "data:v1") == kept
-    reader = warm.version("data:v1").open("17")
-    before, named = identity(workspace), packs_of(workspace, "data:v1")
-    size_before = sum(workspace.store.pack_sizes().values())
-    outcomes = collect(workspace)
-    (outcome,) = outcomes
-    assert {pack.reason for pack in outcome.packs} == {"dead", "sparse"}
-    assert outcome.copied_bytes > 0
-    assert named - packs(workspace), "packs that the version names are gone"
-    assert identity(workspace) == before
-    assert sum(workspace.store.pack_sizes().values()) < size_before - 400_000
-    with reader:
-        assert reader.read() == kept["17"]
-    for machine in (workspace, warm, another(workspace, tmp_path, "cold")):
-        assert content(machine, "data:v1") == kept
-        assert list(machine.version("data:v1").verify_stored()) == []
-        folder = tmp_path / f"out-{machine.store.cache.name}"
-        machine.version("data:v1").download(folder)
-        assert builders.files_below(folder) == kept
-    assert collect(workspace) == []
-
-
-def test_link_and_increment_of_a_compacted_version_need_what_is_gone(
-    sparse: tuple[Workspace, dict[str, bytes]], tmp_path: Path
-) -> None:
-    workspace, kept = sparse
-    warm = another(workspace, tmp_path, "warm")
-    assert content(warm, "data:v1") == kept
-    collect(workspace)
-    for machine in (warm, another(workspace, tmp_path, "cold")):
-        link = link_version(machine, machine.parse("data:v1"), f"registry/{machine.store.cache.name}")
-        assert packs_of(workspace, str(link.name)) <= packs(workspace)
-        more = Artifact("data", "data", incremental=True)
-        source = tmp_path / machine.store.cache.name
-        source.mkdir(exist_ok=True)
-        (source / "f").write_bytes(str(machine.store.cache).encode())
-        more.add_dir(source)
-        log_draft(machine, more)
-    collect(workspace)
-    cold = another(workspace, tmp_path, "colder")
-    for name in ("data:v1", "data:v2", "data:v3", "registry/warm:v0", "registry/cold:v0"):
-        assert kept.items() <= content(cold, name).items()
-
-
-def test_compacted_version_is_compacted_again(
-    sparse: tuple[Workspace, dict[str, bytes]], tmp_path: Path
-) -> None:
-    workspace, kept = sparse
-    collect(workspace)
-    small = log(workspace, tmp_path, "data", {"03": kept["03"]})
-    delete(workspace, "data:v1")
-    collect(workspace)
-    assert content(another(workspace, tmp_path, "cold"), small) == {"03": kept["03"]}
-    assert sum(workspace.store.pack_sizes().values()) < 100_000
-
-
-def test_damaged_manifest_keeps_the_collector_from_compacting_its_packs(
-    sparse: tuple[Workspace, dict[str, bytes]], tmp_path: Path
-) -> None:
-    workspace, _ = sparse
-    (meta,) = workspace.version("data:v1").state.meta_packs[-1:]
-    path = tmp_path / "store" / "packs" / meta[:2] / f"{meta}.pack"
-    builders.flip(path, 20)
-    named = packs_of(workspace, "data:v1")
-    for outcome in collect(another(workspace, tmp_path, "cold")):
-        assert all(pack.reason == "dead" for pack in outcome.packs)
-    assert named <= packs(workspace)
 
 
 # Collectors that are killed, or meet

@@ -120,7 +120,11 @@ def run_machine(folder: Path, examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=(
+                HealthCheck.too_slow,
+                HealthCheck.data_too_large,
+                HealthCheck.filter_too_much,
+            ),
             derandomize=True,
         ),
     )
@@ -148,7 +152,9 @@ def acts(folder: Path, seed: int, *, commits: int) -> Iterator[tuple[Stage, list
 
 def run_acts(folder: Path, seed: int, commits: int) -> dict[str, int]:
     """Play until there were so many commits; what was counted."""
-    counts = dict.fromkeys(("commits", "refused", "deaths", "plans", "compacted packs", "acts"), 0)
+    counts: dict[str, int] = dict.fromkeys(
+        ("commits", "refused", "deaths", "plans", "compacted packs", "acts"), 0
+    )
     for stage, wrong in acts(folder, seed, commits=150):
         assert wrong == [], f"act with seed {seed + counts['acts']}"
         facts = stage.store().facts.state()

@@ -127,7 +127,7 @@ def promise(data: bytes) -> bytes:
 
 
 def newer(data: bytes) -> bytes:
-    text = zstandard.ZstdDecompressor().decompress(data).replace(b'"format":1', b'"format":2')
+    text = zstandard.ZstdDecompressor().decompress(data).replace(b'"format":2', b'"format":3')
     return zstandard.ZstdCompressor().compress(text)
 
 
