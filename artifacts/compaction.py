@@ -6,8 +6,9 @@ Versions go on naming the old packs; that their objects lie in others now stands
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 from ..storage.codec import Codec
 from ..storage.digest import parse_hex
@@ -15,6 +16,8 @@ from ..storage.errors import Error
 from ..storage.store import Store
 from .manifest import read_rows
 from .marking import Holder
+from .packs import read_pack_list
+from .publish import listed_packs
 
 _BATCH = 8192
 
@@ -76,6 +79,29 @@ def copy_needed(
         for number, pack in enumerate(group):
             copied[pack] = Copied(successors, packed.new_bytes if number == 0 else 0)
     return copied
+
+
+def stored_anew(store: Store, holder: Holder) -> dict[str, Any]:
+    """`packs`, `meta_packs` and `packs_object` for the content of `holder`, copied out of what is being collected.
+
+    Raises: NotFoundError when something of it is nowhere any more; IntegrityError, StoreError, CommError.
+    """
+    named = [*holder.packs, *holder.meta_packs]
+    if holder.packs_object is not None:
+        named += read_pack_list(store, holder.packs_object, holder.meta_packs)
+    places = frozenset(named)
+    metadata: set[bytes] = set()
+    data: set[bytes] = set()
+    for digest, is_metadata in _objects_of(store, replace(holder, packs_object=None), places):
+        (metadata if is_metadata else data).add(digest)
+    sources = sorted(map(parse_hex, places))
+    with store.snapshot() as snapshot:
+        snapshot.require_metadata(metadata, sources)
+        snapshot.require(data - metadata, sources)
+        packed = snapshot.finish()
+    packs, meta_packs, packs_object = listed_packs(store, packed.packs, packed.meta_packs)
+    found: dict[str, Any] = {"meta_packs": list(meta_packs), "packs": list(packs)}
+    return found if packs_object is None else {**found, "packs_object": packs_object}
 
 
 def _groups(needed: Mapping[str, _Needed], target_bytes: int) -> Iterator[list[str]]:

@@ -96,7 +96,7 @@ class ProjectMarks:
             self._add_run(op)
         elif name == "version.create":
             key = op["collection"], op["version"]
-            self._versions[key] = _holder(f"{self.project}/{op['collection']}:v{op['version']}", op)
+            self._versions[key] = holder_of(f"{self.project}/{op['collection']}:v{op['version']}", op)
         elif name == "version.delete":
             self._deleted.add((op["collection"], op["version"]))
         elif name == "version.restore":
@@ -104,7 +104,7 @@ class ProjectMarks:
         elif name == "artifact.contribute":
             title = f"a contribution to {self.project}/{op['collection']} by run {op['run']}"
             waiting = self._waiting.setdefault((op["collection"], op["distributed_id"]), [])
-            waiting.append(_holder(title, op))
+            waiting.append(holder_of(title, op))
         elif name == "artifact.finish":
             waiting = self._waiting[op["collection"], op["distributed_id"]]
             self._finished += waiting[: op["count"]]
@@ -118,11 +118,12 @@ class ProjectMarks:
             self.deleted_runs.add(run)
         if op.get("files"):
             self._runs.setdefault(run, []).append(
-                _holder(f"the files of run {self.project}/{run}", op["files"])
+                holder_of(f"the files of run {self.project}/{run}", op["files"])
             )
 
 
-def _holder(name: str, record: Mapping[str, Any]) -> Holder:
+def holder_of(name: str, record: Mapping[str, Any]) -> Holder:
+    """What an op, or the `files` of one, needs."""
     return Holder(
         name=name,
         digest=record["digest"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .backend import Buffer
+from .backend import Backend, Buffer
 from .codec import Codec
+from .digest import digest_of, short
 from .errors import IntegrityError
 from .locations import Location
 from .objects import Objects, PackGone
+from .pack import PackLimits, PackWriter, decode_trailer, new_salt, pack_key, trailer_length
 from .planning import Run, plan_runs
 
 _BATCH = 8192
@@ -62,3 +64,28 @@ def _demand_sound(objects: Objects, digest: bytes, place: Location, stored: Buff
         objects.chunks_of(digest, place, stored)
     else:
         objects.opened(digest, place, stored)
+
+
+def salted_copy(objects: Objects, source: Backend, pack: bytes, limits: PackLimits) -> bytes:
+    """Store the pack in `source` under another name, since its own is condemned: the new pack's digest.
+
+    Raises: NotFoundError when `source` has no such pack; IntegrityError when it is damaged; StoreError, CommError.
+    """
+    data = source.read(pack_key(pack))
+    if digest_of(data) != pack:
+        raise IntegrityError(f"pack {short(pack)} in {source.url} is damaged; restore it from a copy")
+    rows = decode_trailer(memoryview(data)[len(data) - trailer_length(data) :], len(data))
+    writer = PackWriter(objects.backend.staging(), limits)
+    try:
+        salt = new_salt()
+        writer.add(digest_of(salt), len(salt), Codec.RAW, salt)
+        for row in rows:
+            payload = memoryview(data)[row.offset : row.offset + row.stored_bytes]
+            writer.add(row.digest, row.raw_bytes, row.codec, payload)
+        built = writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    objects.backend.write_file(pack_key(built.digest), built.path)
+    objects.added(built.digest, built.size_bytes, built.objects)
+    return built.digest

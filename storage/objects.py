@@ -167,9 +167,12 @@ class Objects:
             return [pack for pack, found in zip(unknown, learned, strict=True) if not found]
 
     def _learn(self, pack: bytes) -> bool:
-        """False when the pack is not there; of one that was collected this machine may keep the end."""
+        """False when the pack is not there; of one that was collected this machine may still keep the end."""
         if self.condemned.is_collected(pack):
-            return False
+            try:
+                self.backend.stat(pack_key(pack))
+            except NotFoundError:
+                return False
         try:
             size_bytes, objects = self.read_trailer(pack)
         except PackGone:
