@@ -36,6 +36,7 @@ from .restore import Progress, Restorer
 from .retry import RetryingBackend
 from .snapshot import Snapshot
 from .statcache import StatCache
+from .store_log import PREFIX, StoreLog
 from .transaction import canonical_json
 
 FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
@@ -192,16 +193,18 @@ class Store:
         self.blocks = blocks or BlockCache(cache)
         self.settings = settings
         self.cache = cache
-        self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
-        self.stat_cache = StatCache(cache)
-        self._notes: Notes | None = None
-        self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
         # A database is no more in reach than the bucket: what is committed offline lies in the outbox.
         self.logs: Logs = (
             BackendLogs(backend)
             if settings.log is None or self.is_offline
             else PostgresLogs(settings.log, settings.store)
         )
+        self.facts = StoreLog(self.logs.log(PREFIX))
+        locations = Locations(cache / "stores" / settings.store)
+        self.objects = Objects(backend, locations, self.facts)
+        self.stat_cache = StatCache(cache)
+        self._notes: Notes | None = None
+        self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
 
     @classmethod
     def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
@@ -392,6 +395,11 @@ class Store:
     def projects(self) -> list[tuple[str, str]]:
         """(entity, project) of every project that has a log, sorted."""
         return self.logs.projects()
+
+    def pack_sizes(self) -> dict[str, int]:
+        """Every pack (hexadecimal) and its size in bytes."""
+        found = self.backend.list("packs/")
+        return {stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes for stat in found}
 
     def close(self) -> None:
         """Release what the store holds open."""

@@ -11,7 +11,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..artifacts.state import ProjectState
 from ..storage.errors import Error, StoreError, UsageError
+from ..storage.transaction import Op
 from .live import writer_lives
 from .metrics import RunHistory
 from .metrics.compaction import compact
@@ -111,14 +113,16 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     writers = [run._writer, *(part.writer for part in attached)]
     roots = files_of(folder, writers)
     roots[run._files.folder] = ""
-    files = publish_files(store, roots)
-    if files is not None:
-        op["files"] = files
     compact(store, project, run.id, folder)
     if attached:  # what several processes have logged is one metric
         history = RunHistory(store, project, run.id, folder)
         op["summary"] |= defined_summary(history, definitions, set(op.get("summary_set", ())))
-    run._commit(op)
+
+    def with_files(state: ProjectState, files: dict[str, Any] | None) -> list[Op]:
+        return [{**op, "run": run.id, **({} if files is None else {"files": files})}]
+
+    store.demand_presence()
+    run._project.commit_stored(lambda: publish_files(store, roots), with_files)
     if run._background.shipper is not None:
         _tried(run, run._background.shipper.end)
     for writer in writers:
