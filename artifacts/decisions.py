@@ -76,7 +76,8 @@ def find_version(state: ProjectState, name: ArtifactName, *, deleted_too: bool =
         raise NotFoundError(f"artifact {name.collection!r} has no v{number}; its newest version is v{last}")
     if version.deleted and not deleted_too:
         raise NotFoundError(
-            f"version {name.collection}:v{number} was deleted; its lineage is kept, its content is not"
+            f"version {name.collection}:v{number} was deleted; its lineage is kept, its content until it is collected:"
+            f' "art undelete {name.collection}:v{number}"'
         )
     return version
 
@@ -261,8 +262,12 @@ def decide_revision(
     return [{"op": "version.revise", "collection": name.collection, "version": version.number, **changes}]
 
 
-def decide_deletion(state: ProjectState, name: ArtifactName, *, delete_aliases: bool = False) -> list[Op]:
+def decide_deletion(
+    state: ProjectState, name: ArtifactName, *, delete_aliases: bool = False, reason: str | None = None
+) -> list[Op]:
     """Ops that delete a version and leave its tombstone; `latest` moves to the newest that is left.
+
+    `reason` is what stands in the log beside it.
 
     Raises: NotFoundError; UsageError when it is linked elsewhere, or other aliases point to it and `delete_aliases` is
     false.
@@ -294,4 +299,30 @@ def decide_deletion(state: ProjectState, name: ArtifactName, *, delete_aliases: 
                 "to": target,
             }
         )
-    return [*ops, {"op": "version.delete", "collection": collection.name, "version": version.number}]
+    op: dict[str, Any] = {"op": "version.delete", "collection": collection.name, "version": version.number}
+    if reason is not None:
+        op["reason"] = reason
+    return [*ops, op]
+
+
+def decide_restoration(state: ProjectState, name: ArtifactName) -> list[Op]:
+    """Ops that bring a deleted version back, none when it is not deleted; ``latest`` is set if nothing has it.
+
+    Its packs must not be in a final list of the collection; see to that first.
+    Raises: NotFoundError; UsageError when another version has the same content.
+    """
+    version = find_version(state, name, deleted_too=True)
+    if not version.deleted:
+        return []
+    collection = state.collections[name.collection]
+    same = collection.by_digest.get(version.digest)
+    if same is not None:
+        raise UsageError(
+            f"version {collection.name}:v{version.number} has the content of v{same}, which is there; use that one"
+        )
+    where = {"collection": collection.name, "version": version.number}
+    ops: list[Op] = [{"op": "version.restore", **where}]
+    if LATEST not in collection.aliases:
+        move = {"collection": collection.name, "alias": LATEST, "from": None, "to": version.number}
+        ops.append({"op": "alias.move", **move})
+    return ops

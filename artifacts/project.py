@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import getpass
 import json
-import os
-import socket
 import struct
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from ..storage.actor import this_actor, utc_now
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
+from ..storage.condemned import PacksCondemned
 from ..storage.errors import CommError, Error, FormatError, IntegrityError, StoreError
 from ..storage.log import LogEntry, Position
 from ..storage.notes import Note
+from ..storage.objects import PackGone
 from ..storage.overlay import OverlayBackend
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, canonical_json
 from .names import ProjectName
+from .packs import packs_named, read_pack_list
 from .state import (
     CollectionState,
     Contribution,
@@ -31,28 +31,28 @@ from .state import (
     VersionState,
 )
 
-_CHECKPOINT_FORMAT = 1
+_CHECKPOINT_FORMAT = 2
 _TIME = struct.Struct("<d")
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
+_LOOKS = 1000  # each repeat means that somebody has made another plan
+_STORED_AGAIN = 20
+T = TypeVar("T")
 
 
-def utc_now() -> str:
-    """The time of now as the log writes it: RFC 3339, UTC, microseconds."""
-    return log_time(time.time())
+class _Unprepared(Exception):
+    """What has to be read before a decision can be made, which itself reads nothing; told to `commit` alone."""
 
-
-def log_time(seconds: float) -> str:
-    """A time in seconds since the epoch as the log writes it."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def this_actor() -> dict[str, str]:
-    """Who commits: user and host of this process."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without a passwd entry for its user
-        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    return {"user": user, "host": socket.gethostname()}
+    def __init__(
+        self,
+        *,
+        register: bool = False,
+        plans: Sequence[str] = (),
+        lists: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register = register
+        self.plans = plans
+        self.lists = lists or {}
 
 
 class Project:
@@ -90,14 +90,89 @@ class Project:
     def commit(self, decide: Callable[[ProjectState], Sequence[Op]]) -> Sequence[Op]:
         """Append the ops that `decide` returns; see `Committer.commit`.
 
-        Raises: what `decide` raises; FormatError when a newer client has written what this one does not know.
+        What they name of packs is compared with every plan of the collection that the log knows, and the project's
+        first transaction enters it in the store's log (`storage.gc` says what for).
+        Raises: what `decide` raises; PacksCondemned when the bytes have to be stored again (`commit_stored` does);
+        FormatError when a newer client has written what this one does not know.
         """
+        condemned = self.store.objects.condemned
+        lists: dict[str, list[str]] = {}
+        plans: Sequence[str] | None = None  # of the store's log, once this project stands in it
 
-        def decide_if_understood(state: ProjectState) -> Sequence[Op]:
+        def decide_with_care(state: ProjectState) -> Sequence[Op]:
             self._check(state)
-            return decide(state)
+            ops = list(decide(state))
+            if not ops or self.store.is_offline:  # whoever sends the outbox commits anew, with care
+                return ops
+            known = state.plans
+            if not state.registered:
+                if plans is None:
+                    raise _Unprepared(register=True)
+                ops.append({"op": "project.create", "project": str(self.name), "plans": list(plans)})
+                known = (*known, *plans)
+            if known:
+                named, lists_named = packs_named(state, ops)
+                unread = {digest: packs for digest, packs in lists_named.items() if digest not in lists}
+                unchecked = condemned.unchecked(known)
+                if unchecked or unread:
+                    raise _Unprepared(plans=unchecked, lists=unread)
+                condemned.demand_free(map(bytes.fromhex, named))
+                for digest in lists_named:
+                    condemned.demand_free(map(bytes.fromhex, lists[digest]))
+            return ops
 
-        return self._open().commit(decide_if_understood)
+        refreshed = False
+        for _ in range(_LOOKS):
+            try:
+                committed = self._open().commit(decide_with_care)
+                return [op for op in committed if op["op"] != "project.create"]
+            except _Unprepared as missing:
+                try:
+                    if missing.register:
+                        plans = self.store.facts.register(str(self.name)).plans
+                    condemned.check(missing.plans)
+                    for digest, packs in missing.lists.items():
+                        lists[digest] = read_pack_list(self.store, digest, packs)
+                except CommError:
+                    if not self.store.is_offline:  # it is since just now
+                        raise
+            except PacksCondemned:
+                if refreshed:
+                    raise
+                condemned.refresh()  # a plan may have become final meanwhile, without these packs
+                refreshed = True
+        raise PacksCondemned(f"project {self.name}: collections are planned all the time; try again later")
+
+    def check_plans(self) -> None:
+        """Note the plans that the log has, so that what is stored now relies on no pack of theirs."""
+        plans = self.state().plans
+        try:
+            if not self.store.is_offline:
+                self.store.objects.condemned.check(plans)
+        except CommError:
+            if not self.store.is_offline:  # it is since just now
+                raise
+
+    def commit_stored(
+        self, store_bytes: Callable[[], T], decide: Callable[[ProjectState, T], Sequence[Op]]
+    ) -> tuple[T, Sequence[Op]]:
+        """Store some bytes and commit ops that name their packs; both again while those are being collected meanwhile.
+
+        What `store_bytes` returned last, and the ops. Raises: what both raise; those of `commit`.
+        """
+        left = _STORED_AGAIN
+        while True:
+            left -= 1
+            self.check_plans()
+            try:
+                stored = store_bytes()
+                return stored, self.commit(partial(_with, decide, stored))
+            except (
+                PacksCondemned,
+                PackGone,
+            ):  # what the store had already is on its way out, or went a moment ago
+                if not left:
+                    raise
 
     def _open(self) -> Committer[ProjectState]:
         if self._committer is None:
@@ -118,11 +193,11 @@ class Project:
         note = self.store.note(self.prefix)
         if note is None:
             return self._read_on(*self._checkpoint())
-        noted = note.read()
+        known = _known(note.read())
         overlay = self.store.overlay
         if overlay is not None and not overlay.is_offline:
             try:
-                found = self._asked(note, noted)
+                found = self._asked(note, known)
             except CommError as error:
                 if not overlay.falls_back:
                     raise
@@ -131,17 +206,19 @@ class Project:
                 overlay.on_offline.append(lambda error: self._write_base())
                 return found
         if overlay is None:
-            return self._asked(note, noted)
-        return self._newest_offline(overlay, noted)
+            return self._asked(note, known)
+        return self._newest_offline(overlay, known)
 
-    def _newest_offline(self, overlay: OverlayBackend, noted: bytes | None) -> tuple[ProjectState, Position]:
+    def _newest_offline(
+        self, overlay: OverlayBackend, known: tuple[ProjectState, Position, float] | None
+    ) -> tuple[ProjectState, Position]:
         """What was known of the log, and what was added in the outbox."""
         base = overlay.outbox.base(self.prefix)
-        known = base.read()
-        if known is None:
-            known = encode_checkpoint(ProjectState(), Position()) if noted is None else noted[_TIME.size :]
-            base.write(known)
-        return self._read_on(*decode_checkpoint(known))
+        written = base.read()
+        if written is None:
+            written = encode_checkpoint(*(known or (ProjectState(), Position()))[:2])
+            base.write(written)
+        return self._read_on(*decode_checkpoint(written))
 
     def _write_base(self) -> None:
         """The store does not answer any more: what is committed now goes into the outbox, behind this."""
@@ -151,16 +228,18 @@ class Project:
             if base.read() is None:
                 base.write(encode_checkpoint(self._committer.state, self._committer.position))
 
-    def _asked(self, note: Note, noted: bytes | None) -> tuple[ProjectState, Position]:
+    def _asked(
+        self, note: Note, known: tuple[ProjectState, Position, float] | None
+    ) -> tuple[ProjectState, Position]:
         """Of a remote store that answers."""
         state, position = ProjectState(), Position()
-        if noted is None:
+        if known is None:
             tail = self.log.read_first_folder()
             if tail is None:
                 return self._read_on(*self._checkpoint())
         else:
-            state, position = decode_checkpoint(noted[_TIME.size :])
-            tail = self.log.continue_from(position, _TIME.unpack(noted[: _TIME.size])[0])
+            state, position, modified_s = known
+            tail = self.log.continue_from(position, modified_s)
             if tail is None:
                 self.store.forget_notes()
                 raise StoreError(
@@ -199,6 +278,21 @@ def _folded(
     return state, position
 
 
+def _with(decide: Callable[[ProjectState, T], Sequence[Op]], stored: T, state: ProjectState) -> Sequence[Op]:
+    return decide(state, stored)
+
+
+def _known(noted: bytes | None) -> tuple[ProjectState, Position, float] | None:
+    """A noted state, its position, and the time of the newest entry then; None if another version has noted it."""
+    if noted is None:
+        return None
+    try:
+        state, position = decode_checkpoint(noted[_TIME.size :])
+    except Error:
+        return None  # a note, as good as none
+    return state, position, _TIME.unpack(noted[: _TIME.size])[0]
+
+
 def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
     """The stored form of a folded state."""
     collections = [
@@ -219,6 +313,8 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
         "head": position.digest,
         "newer": state.newer,
         "collections": collections,
+        "registered": state.registered,
+        "plans": list(state.plans),
         "gatherings": [[*key, asdict(gathering)] for key, gathering in state.gatherings.items()],
     }
     return compress_whole(canonical_json(value))
@@ -228,11 +324,17 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
     """Raises: IntegrityError, FormatError when it cannot be used."""
     try:
         found = json.loads(decompress_whole(data, _CHECKPOINT_LIMIT_BYTES))
-        if found["format"] != _CHECKPOINT_FORMAT:
+        # The first form did not know of plans; if its log had any, its client did not understand it.
+        is_first = found["format"] == 1 and found["newer"] is None
+        if found["format"] != _CHECKPOINT_FORMAT and not is_first:
             raise FormatError(
                 f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
             )
-        state = ProjectState(newer=found["newer"])
+        state = ProjectState(
+            newer=found["newer"],
+            registered=False if is_first else found["registered"],
+            plans=() if is_first else tuple(found["plans"]),
+        )
         for fields in found["collections"]:
             collection = _collection(fields)
             state = replace(state, collections=state.collections.insert(collection.name, collection))

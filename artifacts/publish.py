@@ -46,8 +46,9 @@ def publish(
     check_together({path for path, _ in draft.items()})  # refuse bad paths before any byte is read
     if portable:
         check_portable([path for path, _ in draft.items()])
+    bases = list(map(parse_hex, base_packs))
     try:
-        store.objects.learn(map(parse_hex, base_packs))
+        store.objects.learn(bases)
     except (NotFoundError, IntegrityError):
         # That version is damaged, which must not hinder the next. What it would have saved is stored anew; what the
         # draft needs of it is asked for below.
@@ -57,14 +58,11 @@ def publish(
         for path, stored in zip(paths, snapshot.add_files(sources), strict=True):
             kind: Kind = "executable" if stored.executable else "file"
             finished.append(Entry(path, kind, stored.digest.hex(), stored.size_bytes))
-        snapshot.require(inherited)
+        snapshot.require(inherited, bases)
         manifest = Manifest.of_checked(finished)
         digest = snapshot.add_metadata(manifest.encode())
         packed = snapshot.finish()
-    packs, meta_packs, packs_object = packed.packs, packed.meta_packs, None
-    if len(packs) + len(meta_packs) > _INLINE_PACKS:
-        packs_object, meta_packs = _store_pack_list(store, packs, meta_packs)
-        packs = []
+    packs, meta_packs, packs_object = listed_packs(store, packed.packs, packed.meta_packs)
     content = Content(
         digest=digest.hex(),
         size_bytes=manifest.size_bytes,
@@ -86,9 +84,12 @@ def listed_references(manifest: Manifest) -> list[tuple[str, str]]:
     return list(islice(found, _LISTED_REFERENCES))
 
 
-def _store_pack_list(
+def listed_packs(
     store: Store, packs: Sequence[str], meta_packs: Sequence[str]
-) -> tuple[str, Sequence[str]]:
+) -> tuple[Sequence[str], Sequence[str], str | None]:
+    """`packs`, `meta_packs` and `packs_object` of a version record: of many packs a list is stored."""
+    if len(packs) + len(meta_packs) <= _INLINE_PACKS:
+        return packs, meta_packs, None
     with store.snapshot() as snapshot:
         digest = snapshot.add_metadata(canonical_json({"meta_packs": list(meta_packs), "packs": list(packs)}))
-        return digest.hex(), snapshot.finish().meta_packs
+        return [], snapshot.finish().meta_packs, digest.hex()

@@ -78,6 +78,8 @@ def _rebased(
         return []
     if kind == "version.create":
         return _create(state, project, op, made)
+    if kind in ("project.create", "gc.condemn"):
+        return []  # of the outbox alone: the commit to the store has its own
     if kind.startswith("run."):
         return [_run(op, project, transaction, made)]
     changed = _renumbered(op, project, made)

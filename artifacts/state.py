@@ -136,6 +136,9 @@ class ProjectState:
     newer: str | None = None
     # By collection and distributed id; the collection need not exist yet.
     gatherings: HashTrieMap[tuple[str, str], Gathering] = field(default_factory=_no_gatherings)
+    # Of the collection of garbage: whether the store's log knows this project, and all plans there ever were.
+    registered: bool = False
+    plans: tuple[str, ...] = ()
 
 
 class ProjectFold:
@@ -177,6 +180,11 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         return replace(state, collections=state.collections.insert(made.name, made))
     if name in ("artifact.contribute", "artifact.finish"):
         return _gather(state, op, transaction)
+    if name in ("project.create", "gc.condemn"):
+        plans = op["plans"] if name == "project.create" else [op["plan"]]
+        registered = state.registered or name == "project.create"
+        known = (*state.plans, *(plan for plan in plans if plan not in state.plans))
+        return replace(state, registered=registered, plans=known)
     change = _CHANGES.get(name)
     if change is None:
         return replace(state, newer=f"op {name!r} in transaction {transaction.seq}")
@@ -256,6 +264,18 @@ def _delete(collection: CollectionState, op: Op, transaction: Transaction) -> Co
     )
 
 
+def _restore(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    version = collection.versions.get(op["version"])
+    if version is None or not version.deleted:
+        raise _contradiction(transaction, op, f"v{op['version']} is not a deleted version")
+    _demand(version.digest not in collection.by_digest, transaction, op, "another version has its content")
+    return replace(
+        collection,
+        versions=collection.versions.insert(version.number, replace(version, deleted=False)),
+        by_digest=collection.by_digest.insert(version.digest, version.number),
+    )
+
+
 def _move_alias(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
     alias, target = op["alias"], op["to"]
     actual = collection.aliases.get(alias)
@@ -311,6 +331,7 @@ _CHANGES = {
     "version.create": _create,
     "version.revise": _revise,
     "version.delete": _delete,
+    "version.restore": _restore,
     "version.link": _link,
     "version.unlink": _link,
     "alias.move": _move_alias,

@@ -26,7 +26,8 @@ SELECT position, time, user_name, host, 'revised', split_part(version_id, ':v', 
        json_object('metadata', metadata, 'description', description, 'tags', tags, 'ttl_s', ttl_s)
 FROM version_revisions WHERE starts_with(version_id, $prefix)
 UNION ALL
-SELECT position, time, user_name, host, 'deleted', split_part(version_id, ':v', 2)::BIGINT, NULL, NULL, '{}'
+SELECT position, time, user_name, host, CASE WHEN is_restored THEN 'restored' ELSE 'deleted' END,
+       split_part(version_id, ':v', 2)::BIGINT, NULL, NULL, json_object('reason', reason)
 FROM version_deletions WHERE starts_with(version_id, $prefix)
 UNION ALL
 SELECT position, time, user_name, host, 'alias', to_version, alias, from_version, '{}'
@@ -46,8 +47,9 @@ def log(name: str, limit: int | None, as_json: bool) -> None:
     Newest first. SEQ is the number of the transaction in the project's log: entries with one number became true
     together. With a version, as in data:v3, only what concerns it.
 
-    With --json: seq, time, user, host, event (created, revised, deleted, alias), version, alias, from_version,
-    details (of a version: size_bytes, file_count, run; of a revision: what changed).
+    With --json: seq, time, user, host, event (created, revised, deleted, restored, alias), version, alias,
+    from_version, details (of a version: size_bytes, file_count, run; of a revision: what changed; of a deletion:
+    reason).
 
     \b
     art log classifier
@@ -116,7 +118,10 @@ def _words(event: dict[str, Any]) -> Cell:
             ]
             return Cell(f"{event['version']} revised: {'; '.join(changed)}")
         case "deleted":
-            return Cell(f"{event['version']} deleted", fg="red")
+            reason = f" ({printable(details['reason'])})" if details.get("reason") else ""
+            return Cell(f"{event['version']} deleted{reason}", fg="red")
+        case "restored":
+            return name_cell(f"{event['version']} restored")
         case _:
             before, after = event["from_version"], event["version"]
             if after is None:

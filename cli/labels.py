@@ -150,7 +150,8 @@ def rm(name: str, delete_aliases: bool, yes: bool, as_json: bool) -> None:
     """Delete a version; its name, digest and lineage stay.
 
     The version must be named: classifier:v3, or an alias. Its number is never given again, and files that other
-    versions need stay in the store.
+    versions need stay in the store. Until "art gc" has collected what nothing else needs, "art undelete" brings it
+    back.
 
     With --json: name, aliases_removed, latest.
 
@@ -194,4 +195,4 @@ def _ask(name: ArtifactName, file_count: int, size_bytes: int) -> None:
     if not is_terminal():
         raise UsageError(f"deleting {name.short} needs a yes: pass --yes")
     held = f"{counted(file_count, 'file')}, {size_words(size_bytes)}"
-    click.confirm(f"Delete {name.short} ({held})? Its content cannot be brought back", abort=True, err=True)
+    click.confirm(f"Delete {name.short} ({held})?", abort=True, err=True)

@@ -66,12 +66,15 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "alias": ("labels", "Point an alias to a version, or remove it."),
         "tag": ("labels", "Add tags to a version, or remove them."),
         "rm": ("labels", "Delete a version; its name, digest and lineage stay."),
+        "undelete": ("cleaning", "Bring a deleted version back, as long as its content is there."),
         "link": ("linking", "Show a version in another collection, such as a registered model."),
     },
     "Store": {
         "verify": ("verifying", "Read every byte again and compare it with what was recorded."),
         "du": ("usage", "Measure what takes up space."),
         "sync": ("syncing", "Send what waits in the outbox to the store."),
+        "prune": ("cleaning", "Delete the versions that no rule keeps."),
+        "gc": ("cleaning", "Delete from the store what no version and no run needs."),
     },
 }
 

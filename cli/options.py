@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -42,6 +43,22 @@ def common_options(command: _F) -> _F:
     )
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
     return project(store(debug(command)))
+
+
+class Length(click.ParamType[float]):
+    """A length of time in seconds, typed as a number and its unit: ``0s``, ``90m``, ``12h``, ``7d``, ``2w``, ``1y``."""
+
+    name = "length"
+    _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])\Z")
+    _UNIT_S: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = self._FORM.match(str(value))
+        if match is None:
+            self.fail(f"{value!r}: expected a number and a unit, such as 0s, 12h or 7d", param, ctx)
+        return float(match.group(1)) * self._UNIT_S[match.group(2)]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, with the keys named above.")

@@ -131,7 +131,7 @@ def _shown_log(store: Store) -> str | None:
 
 def _make(settings: StoreChoice, log_address: str | None) -> tuple[Store, bool]:
     """The store, and whether it was made now."""
-    from ..artifacts.project import utc_now
+    from ..storage.actor import utc_now
     from ..storage.store import Store
     from ..tracking.settings import DEFAULT_ENTITY
 

@@ -26,8 +26,8 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
     """Measure what takes up space.
 
     LOGICAL is what the live versions would take up as plain folders. STORED is the size of the packs that they
-    need; what versions or artifacts share counts once in the totals, so the column may add up to more. Packs that no
-    live version needs are what deleted versions and interrupted work have left.
+    need; what versions or artifacts share counts once in the totals, so the column may add up to more. Packs that
+    nothing needs are what deleted versions and interrupted work have left; "art gc" collects them.
 
     With --json: artifacts (a list of name, type, versions, logical_bytes, stored_bytes), logical_bytes,
     stored_bytes (of those artifacts together), run_files_bytes (what only runs need), store_bytes,
@@ -43,12 +43,10 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
     sizes = pack_sizes(workspace.store)
     shown = workspace.project_names() if all_projects else [workspace.project_name]
     runs = _packs_of_runs(workspace)
-    needed: set[str] = {pack for packs in runs.values() for pack in packs}
     mine: set[str] = set()
     rows: list[dict[str, Any]] = []
     for project in sorted({*workspace.project_names(), *shown}, key=str):
         found, packs = _measure(workspace, project, sizes)
-        needed |= packs
         if project in shown:
             mine |= packs
             rows += found
@@ -58,7 +56,7 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
         "stored_bytes": sum(sizes.get(pack, 0) for pack in mine),
         "run_files_bytes": _bytes_of_runs(runs, shown, mine, sizes),
         "store_bytes": sum(sizes.values()),
-        "unneeded_bytes": sum(size for pack, size in sizes.items() if pack not in needed),
+        "unneeded_bytes": _unneeded_bytes(workspace, sizes),
         "packs": len(sizes),
         "cache_bytes": folder_bytes(find_given_settings(ctx).cache),
     }
@@ -72,11 +70,14 @@ def _measure(
     workspace: Workspace, project: ProjectName, sizes: Mapping[str, int]
 ) -> tuple[list[dict[str, Any]], set[str]]:
     """A row for each artifact of a project, and the packs that all of them need."""
-    rows, together = [], set()
+    from ..storage.gc import closure
+
+    rows, together = [], set[str]()
     collections = workspace.project(project).state().collections
+    replaced = workspace.store.facts.state().replaced
     for name in sorted(collections):
         versions = workspace.versions(name, project)
-        packs = {pack.hex() for version in versions for pack in version.packs}
+        packs = closure((pack.hex() for version in versions for pack in version.packs), replaced)
         together |= packs
         rows.append(
             {
@@ -99,6 +100,18 @@ def _packs_of_runs(workspace: Workspace) -> dict[str, set[str]]:
         found.setdefault(project, set()).update(packs, meta_packs)
     catalog.close()
     return found
+
+
+def _unneeded_bytes(workspace: Workspace, sizes: Mapping[str, int]) -> int | None:
+    """What "art gc" would plan to delete of packs, None when the logs have what this client does not understand."""
+    from ..artifacts.collecting import Collector
+    from ..storage.errors import FormatError
+
+    try:
+        live = Collector(workspace.store).survey().live
+    except FormatError:
+        return None
+    return sum(size for pack, size in sizes.items() if pack not in live)
 
 
 def _bytes_of_runs(
@@ -141,6 +154,6 @@ def _say_usage(facts: dict[str, Any], home: str, *, exact: bool, all_projects: b
         ("whole store", f"{words(facts['store_bytes'])} in {counted(facts['packs'], 'pack')}"),
     ]
     if facts["unneeded_bytes"]:
-        lines.append(("no longer needed", words(facts["unneeded_bytes"])))
+        lines.append(("no longer needed", f'{words(facts["unneeded_bytes"])}; "art gc" collects it'))
     lines.append(("cache here", words(facts["cache_bytes"])))
     say_facts(lines)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..storage.transaction import Op, Transaction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -35,8 +35,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "position": "BIGINT",
     },
     "version_deletions": {
-        "project": "VARCHAR", "version_id": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
-        "position": "BIGINT",
+        "project": "VARCHAR", "version_id": "VARCHAR", "is_restored": "BOOLEAN", "reason": "VARCHAR",
+        "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
     "alias_moves": {
         "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "from_version": "BIGINT",
@@ -167,7 +167,9 @@ def _revise(project: str, op: Op) -> list[_Row]:
 
 
 def _delete(project: str, op: Op) -> list[_Row]:
-    return [("version_deletions", {"version_id": _version_id(project, op)})]
+    is_restored = op["op"] == "version.restore"
+    row = {"version_id": _version_id(project, op), "is_restored": is_restored, "reason": op.get("reason")}
+    return [("version_deletions", row)]
 
 
 def _link(project: str, op: Op) -> list[_Row]:
@@ -250,6 +252,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "version.create": _create,
     "version.revise": _revise,
     "version.delete": _delete,
+    "version.restore": _delete,
     "version.link": _link,
     "alias.move": _move,
     "edge.use": _use,

@@ -50,7 +50,8 @@ SELECT c.version_id, c.project, c.collection, t.type, c.version, c.digest, c.siz
        coalesce(a.aliases, []) AS aliases, c.position
 FROM version_creations c
 LEFT JOIN revised r USING (version_id)
-LEFT JOIN (SELECT DISTINCT version_id FROM version_deletions) d USING (version_id)
+LEFT JOIN (SELECT version_id FROM version_deletions GROUP BY 1 HAVING NOT arg_max(is_restored, position)) d
+    USING (version_id)
 LEFT JOIN collections t ON t.project = c.project AND t.collection = c.collection
 LEFT JOIN (SELECT version_id, list(alias ORDER BY alias <> 'latest', alias) AS aliases FROM aliases GROUP BY 1) a
     USING (version_id);

@@ -9,13 +9,15 @@ import contextlib
 import io
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .backend import Backend, Buffer
 from .cache import CachingBackend
 from .codec import Codec, decode, decode_chunk_list
+from .condemned import Condemned
 from .digest import digest_of, short
 from .errors import Error, FormatError, IntegrityError, NotFoundError
 from .locations import Location, Locations
@@ -30,6 +32,7 @@ from .pack import (
 )
 from .pack_index import FROM_PACKS, PackSet, decode_index
 from .planning import Run, plan_runs
+from .store_log import StoreLog
 
 _REPAIR = 'run "art verify --all" to see what else is damaged, and restore the pack from a copy of the store'
 _PARALLEL_READS = 8
@@ -37,6 +40,12 @@ _WHOLE_RUN_BYTES = 16 * 1024 * 1024  # of an object that is read into memory any
 _AHEAD_PIECES = 64
 _AHEAD_BYTES = 4 * 1024 * 1024
 _KEPT_BYTES = 16 * 1024 * 1024
+_LOOKS = 8  # each repeat means that another pack went away meanwhile
+_T = TypeVar("_T")
+
+
+class PackGone(NotFoundError):
+    """A pack is not in the store (any more); what it held may lie in another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,12 @@ class Availability:
 class Objects:
     """The objects of one store. Safe to use from several threads."""
 
-    def __init__(self, backend: Backend, locations: Locations) -> None:
+    def __init__(self, backend: Backend, locations: Locations, facts: StoreLog | None = None) -> None:
+        """`facts` says which packs were collected, and where what was needed of them lies now."""
         self.backend = backend
+        self.condemned = Condemned(backend, locations)
         self._locations = locations
+        self._facts = facts
         self._confirmed: set[bytes] = set()
 
     # Finding
@@ -76,11 +88,20 @@ class Objects:
 
     def find(self, digests: Collection[bytes]) -> dict[bytes, Location]:
         """Those of `digests` that the store already holds, as far as this machine knows; packs are confirmed."""
-        found = self._locations.find(digests)
-        gone = {location.pack for location in found.values()} - self.confirm(
-            {location.pack for location in found.values()}
-        )
-        return {digest: at for digest, at in found.items() if at.pack not in gone} if gone else found
+        while True:
+            found = self._locations.find(digests, without=self.condemned)
+            packs = {location.pack for location in found.values()}
+            if self.confirm(packs) == packs:
+                return found  # else some were forgotten, and the objects may lie in others as well
+
+    def places(self, digests: Sequence[bytes], packs: Collection[bytes]) -> list[tuple[bytes, Location]]:
+        """Every place in `packs` at which one of `digests` lies. Raises: NotFoundError naming one that has none."""
+        self.learn(packs)
+        found = self._locations.places(digests, set(packs))
+        missing = set(digests) - {digest for digest, _ in found}
+        if missing:
+            raise NotFoundError(f"object {short(min(missing))} is in none of the version's packs; {_REPAIR}")
+        return found
 
     def available(self, digests: Collection[bytes]) -> Availability:
         """Which of `digests` are whole in the store, chunks included, and in which packs."""
@@ -100,42 +121,71 @@ class Objects:
         return result
 
     def confirm(self, packs: Collection[bytes]) -> set[bytes]:
-        """Those of `packs` that lie in the store, looked up once per process; others are forgotten."""
+        """Those of `packs` that lie in the store, looked up once per process; others are forgotten.
+
+        That they still lie there when a version is committed is the business of `condemned`.
+        """
         present = set()
         for pack in packs:
             if pack not in self._confirmed:
                 try:
                     self.backend.stat(pack_key(pack))
                 except NotFoundError:
-                    self._locations.forget(pack)
+                    self._locations.forget([pack])
                     continue
                 self._confirmed.add(pack)
             present.add(pack)
         return present
 
     def learn(self, packs: Iterable[bytes]) -> None:
-        """Make the objects of `packs` known by reading unknown trailers. Raises: NotFoundError, IntegrityError."""
+        """Make the objects of `packs` known by reading unknown trailers; of one that was compacted its successors'.
+
+        Raises: NotFoundError, IntegrityError.
+        """
+        seen: set[bytes] = set()
         wanted = set(packs)
-        unknown = sorted(wanted - self._locations.known_packs(wanted))
+        unknown = wanted - self._locations.known_packs(wanted)
         if isinstance(packs, PackSet) and packs.index is not None and len(unknown) >= FROM_PACKS:
             self._learn_from_index(packs, packs.index)
-            unknown = sorted(wanted - self._locations.known_packs(wanted))
+        while wanted:  # what has taken the place of a pack may have been compacted itself, even back
+            seen |= wanted
+            gone = self._learn_known(wanted)
+            wanted = set()
+            for pack in gone:
+                successors = self._facts.successors(pack) if self._facts is not None else ()
+                if not successors:
+                    raise self._gone(pack)
+                wanted |= set(successors) - seen
+
+    def _learn_known(self, packs: set[bytes]) -> list[bytes]:
+        """Those that are not there."""
+        unknown = sorted(packs - self._locations.known_packs(packs))
         if len(unknown) < 2:
-            trailers = map(self.read_trailer, unknown)
-            for pack, (size_bytes, objects) in zip(unknown, trailers, strict=True):
-                self._locations.add(pack, size_bytes, objects)
-            return
+            return [pack for pack in unknown if not self._learn(pack)]
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-            for pack, (size_bytes, objects) in zip(
-                unknown, pool.map(self.read_trailer, unknown), strict=True
-            ):
-                self._locations.add(pack, size_bytes, objects)
+            learned = pool.map(self._learn, unknown)
+            return [pack for pack, found in zip(unknown, learned, strict=True) if not found]
+
+    def _learn(self, pack: bytes) -> bool:
+        """False when the pack is not there; of one that was collected this machine may still keep the end."""
+        if self.condemned.is_collected(pack):
+            try:
+                self.backend.stat(pack_key(pack))
+            except NotFoundError:
+                return False
+        try:
+            size_bytes, objects = self.read_trailer(pack)
+        except PackGone:
+            return False
+        self._locations.add(pack, size_bytes, objects)
+        return True
 
     def _learn_from_index(self, packs: PackSet, index: bytes) -> None:
         try:
             for pack, size_bytes, objects in decode_index(self.read(index, packs.meta)):
-                self._locations.add(pack, size_bytes, objects)
-                self._keep_end(pack, size_bytes, encode_trailer(objects))
+                if not self.condemned.is_collected(pack):
+                    self._locations.add(pack, size_bytes, objects)
+                    self._keep_end(pack, size_bytes, encode_trailer(objects))
         except Error:
             return  # a copy that cannot be read: the packs themselves say the same
 
@@ -173,14 +223,38 @@ class Objects:
         except FormatError as error:
             raise FormatError(f"pack {short(pack)}: {error}") from error
         except NotFoundError as error:
-            raise NotFoundError(
-                f"pack {short(pack)} is missing from {self.backend.url}; {_REPAIR}"
-            ) from error
+            raise self._gone(pack) from error
+
+    def _gone(self, pack: bytes) -> PackGone:
+        return PackGone(f"pack {short(pack)} is missing from {self.backend.url}; {_REPAIR}")
 
     # Reading
 
+    def patiently(self, read: Callable[[], _T]) -> _T:
+        """What `read` returns, which locates and reads; again when a pack went away in between, to find the others.
+
+        Raises: what `read` raises.
+        """
+        for _ in range(_LOOKS):
+            try:
+                return read()
+            except (
+                PackGone
+            ):  # it is forgotten, and with it all that were collected: the next look finds other places
+                self.look_at_plans()
+        return read()
+
+    def look_at_plans(self) -> None:
+        """Note what was collected so far. Raises: IntegrityError, FormatError, CommError."""
+        if self._facts is not None:
+            self.condemned.check(self._facts.state().plans)
+
     def read(self, digest: bytes, packs: Iterable[bytes] = ()) -> Buffer:
         """All bytes of an object. Raises: NotFoundError, IntegrityError."""
+        held = _held(packs)
+        return self.patiently(lambda: self._read(digest, held))
+
+    def _read(self, digest: bytes, packs: Iterable[bytes]) -> Buffer:
         location = self.locate([digest], packs)[digest]
         if location.codec != Codec.CHUNKS:
             return self.read_plain(digest, location)
@@ -200,13 +274,22 @@ class Objects:
 
     def pieces(self, digest: bytes, packs: Iterable[bytes] = ()) -> list[tuple[bytes, int]]:
         """The (digest, length in bytes) of an object's chunks; of one that is not chunked the object itself."""
-        at = self.locate([digest], packs)[digest]
-        return self.chunks(digest, at) if at.codec == Codec.CHUNKS else [(digest, at.raw_bytes)]
+        held = _held(packs)
+
+        def look() -> list[tuple[bytes, int]]:
+            at = self.locate([digest], held)[digest]
+            return self.chunks(digest, at) if at.codec == Codec.CHUNKS else [(digest, at.raw_bytes)]
+
+        return self.patiently(look)
 
     def chunks(self, digest: bytes, location: Location) -> list[tuple[bytes, int]]:
         """The (digest, length in bytes) of the pieces of a chunked object at `location`."""
+        return self.chunks_of(digest, location, self.read_payload(digest, location))
+
+    def chunks_of(self, digest: bytes, location: Location, payload: Buffer) -> list[tuple[bytes, int]]:
+        """Decode and verify the list of chunks that was read at `location`. Raises: IntegrityError."""
         try:
-            return decode_chunk_list(self.read_payload(digest, location), location.raw_bytes)
+            return decode_chunk_list(payload, location.raw_bytes)
         except IntegrityError as error:
             raise self._damaged(digest, location, error) from error
 
@@ -217,13 +300,14 @@ class Objects:
     def open_payload(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
         """Decode and verify what was read at `location`. Raises: IntegrityError."""
         try:
-            return self._opened(digest, location, payload)
+            return self.opened(digest, location, payload)
         except IntegrityError:
             if not self.forget_kept([location.pack]):
                 raise
-        return self._opened(digest, location, self.read_payload(digest, location))
+        return self.opened(digest, location, self.read_payload(digest, location))
 
-    def _opened(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
+    def opened(self, digest: bytes, location: Location, payload: Buffer) -> Buffer:
+        """Like `open_payload`, but nothing is read again. Raises: IntegrityError."""
         try:
             data = decode(location.codec, payload, location.raw_bytes)
         except IntegrityError as error:
@@ -242,9 +326,8 @@ class Objects:
         try:
             payload = self.backend.read(pack_key(location.pack), location.offset, location.stored_bytes)
         except NotFoundError as error:
-            self._locations.forget(location.pack)
-            self._confirmed.discard(location.pack)
-            raise NotFoundError(
+            self.forget([location.pack])
+            raise PackGone(
                 f"object {short(digest)}: pack {short(location.pack)} is missing from {self.backend.url}; {_REPAIR}"
             ) from error
         if len(payload) != location.stored_bytes:
@@ -280,6 +363,12 @@ class Objects:
         dropped = {self.backend.forget(pack_key(pack)) for pack in packs}
         return True in dropped
 
+    def forget(self, packs: Collection[bytes]) -> None:
+        """Drop what is known of packs that are gone from the store."""
+        self._confirmed.difference_update(packs)
+        self._locations.forget(packs)
+        self.forget_kept(packs)
+
     def close(self) -> None:
         """Close this thread's connection to the location cache."""
         self._locations.close()
@@ -289,24 +378,24 @@ class Objects:
         return IntegrityError(f"object {short(digest)} in pack {short(location.pack)}: {error}; {_REPAIR}")
 
 
+def _held(packs: Iterable[bytes]) -> Iterable[bytes]:
+    """What can be gone through more than once."""
+    return packs if isinstance(packs, Collection | PackSet) else list(packs)
+
+
 class ObjectReader(io.RawIOBase):
     """A raw, seekable stream over one object; every piece is verified before a byte of it is handed out."""
 
     def __init__(self, objects: Objects, digest: bytes, packs: Iterable[bytes]) -> None:
         self._objects = objects
-        location = objects.locate([digest], packs)[digest]
-        self.size_bytes = location.raw_bytes
-        if location.codec == Codec.CHUNKS:
-            self._pieces = objects.chunks(digest, location)
-            self._places = objects.locate([piece for piece, _ in self._pieces], packs)
-        else:
-            self._pieces = [(digest, location.raw_bytes)]
-            self._places = {digest: location}
+        self._packs = _held(packs)
+        self._pieces = objects.pieces(digest, self._packs)
+        self._places = objects.locate([piece for piece, _ in self._pieces], self._packs)
         self._starts = []
-        start = 0
+        self.size_bytes = 0
         for _, length in self._pieces:
-            self._starts.append(start)
-            start += length
+            self._starts.append(self.size_bytes)
+            self.size_bytes += length
         self._kept: OrderedDict[int, Buffer] = OrderedDict()
         self._kept_bytes = 0
         self._expected = -1  # the piece after the last one: who reads on gets more with one request
@@ -351,10 +440,21 @@ class ObjectReader(io.RawIOBase):
             return self._kept[number]
         self._ahead = min(2 * self._ahead, self._most_ahead) if number == self._expected else 1
         following = self._pieces[number : number + self._ahead]
-        run = next(
-            plan_runs(((digest, self._places[digest]) for digest, _ in following), limit_bytes=_AHEAD_BYTES)
-        )
-        payload = self._objects.read_run(run)
+        digests = [digest for digest, _ in following]
+
+        def look() -> tuple[Run, memoryview]:
+            items = ((digest, self._places[digest]) for digest in digests)
+            run = next(plan_runs(items, limit_bytes=_AHEAD_BYTES))
+            return run, self._objects.read_run(run)
+
+        def look_elsewhere() -> tuple[Run, memoryview]:
+            self._places |= self._objects.locate(digests, self._packs)
+            return look()
+
+        try:
+            run, payload = look()
+        except PackGone:
+            run, payload = self._objects.patiently(look_elsewhere)
         for at, (digest, place) in enumerate(run.items, number):
             start = place.offset - run.start
             data = self._objects.open_payload(digest, place, payload[start : start + place.stored_bytes])

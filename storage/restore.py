@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from .codec import Codec, decode
 from .digest import digest_of, short
 from .errors import Error, IntegrityError, StoreError
 from .locations import Location
-from .objects import Objects
+from .objects import Objects, PackGone
 from .planning import Run, plan_runs
 from .reading import open_source
 from .statcache import Fingerprint, StatCache
@@ -92,7 +93,8 @@ class Restorer:
         try:
             with ThreadPoolExecutor(self._threads, "lineart-restore") as pool:
                 for start in range(0, len(wanted), _BATCH):
-                    self._restore_batch(wanted[start : start + _BATCH], temporary, modified_ns, pool)
+                    batch = wanted[start : start + _BATCH]
+                    self._objects.patiently(partial(self._restore_batch, batch, temporary, modified_ns, pool))
         except OSError as error:
             raise target_error(root, error) from error
         finally:
@@ -271,18 +273,24 @@ class Restorer:
             errors: list[Error] = []
             for digest, at in run.items:  # again, one by one, to name each that is damaged
                 try:
-                    self._objects.read_plain(digest, at)
+                    self._read_plain(digest, at)
                 except Error as error:
                     errors.append(error)
             return errors
 
+    def _read_plain(self, digest: bytes, at: Location) -> Buffer:
+        try:
+            return self._objects.read_plain(digest, at)
+        except PackGone:
+            return self._objects.read(digest, self._packs)
+
     def _check_large(self, digest: bytes, at: Location) -> Iterator[Error]:
         try:
             hasher = blake3()
-            pieces = self._objects.chunks(digest, at)
+            pieces = self._objects.pieces(digest, self._packs)
             places = self._objects.locate([piece for piece, _ in pieces], self._packs)
             for piece, _ in pieces:
-                data = self._objects.read_plain(piece, places[piece])
+                data = self._read_plain(piece, places[piece])
                 hasher.update(data)
                 self._progress(len(data))
             if hasher.digest() != digest:

@@ -31,11 +31,13 @@ from blake3 import blake3
 
 from .backend import Buffer
 from .chunker import METADATA_CHUNKER, ChunkerParameters, cut
-from .codec import Codec, encode, encode_chunk_list
+from .codec import Codec, decode_chunk_list, encode, encode_chunk_list
+from .copying import copied
 from .digest import digest_of, short
 from .errors import Error, NotFoundError, StoreError
+from .locations import Location
 from .objects import Objects
-from .pack import BuiltPack, PackedObject, PackLimits, PackWriter, pack_key
+from .pack import BuiltPack, PackedObject, PackLimits, PackWriter, new_salt, pack_key
 from .pack_index import FROM_PACKS, encode_index
 from .reading import ATTEMPTS, changed_error, open_settled, read_small, source_error
 from .statcache import Fingerprint, StatCache
@@ -188,21 +190,42 @@ class Snapshot:
             self._remember = []
         return [result for result in self._results if result is not None]
 
-    def require(self, digests: Collection[bytes]) -> None:
-        """Rely on objects of earlier versions, whose packs are known.
+    def require(self, digests: Collection[bytes], packs: Collection[bytes] = ()) -> None:
+        """Rely on objects of earlier versions, which lie in `packs`, or in packs that are known.
 
+        What lies in packs that are being collected alone is copied into new ones.
         Raises: NotFoundError when one is not in the store.
         """
         old = list(digests)
         for start in range(0, len(old), _LOOKUP_FILES):
             available = self._objects.available(old[start : start + _LOOKUP_FILES])
-            if available.missing:
+            self._data.needed |= available.packs
+            self._meta.needed |= available.list_packs
+            try:
+                self._copy(available.missing, packs, self._data)
+            except NotFoundError as error:
                 digest = min(available.missing)
                 raise NotFoundError(
                     f"object {short(digest)} of an earlier version is not in the store; verify that version"
-                )
-            self._data.needed |= available.packs
-            self._meta.needed |= available.list_packs
+                ) from error
+
+    def require_metadata(self, digests: Collection[bytes], packs: Collection[bytes]) -> None:
+        """Like `require`, for manifests and other descriptions."""
+        available = self._objects.available(digests)
+        self._meta.needed |= available.packs | available.list_packs
+        self._copy(available.missing, packs, self._meta)
+
+    def _copy(self, digests: Collection[bytes], packs: Collection[bytes], series: _PackSeries) -> None:
+        """Take over what lies only in packs that are being collected. Raises: NotFoundError."""
+        for digest, place, payload in copied(self._objects, digests, packs):
+            if place.codec == Codec.CHUNKS:
+                self._meta.add_list(digest, place.raw_bytes, payload)
+                pieces = [piece for piece, _ in decode_chunk_list(payload, place.raw_bytes)]
+                available = self._objects.available(pieces)
+                series.needed |= available.packs
+                self._copy(available.missing, packs, series)
+            else:
+                series.add_stored(digest, place, payload)
 
     def add_metadata(self, data: Buffer) -> bytes:
         """Store a manifest or another description in the metadata packs; its digest."""
@@ -441,7 +464,12 @@ class Snapshot:
     def new_pack(self) -> PackWriter:
         """An empty pack in the staging folder."""
         try:
-            return PackWriter(self._staging, self._limits)
+            pack = PackWriter(self._staging, self._limits)
+            if self._objects.condemned:
+                # The same bytes must not make the pack again that is being collected: its name would be condemned.
+                salt = new_salt()
+                pack.add(digest_of(salt), len(salt), Codec.RAW, salt)
+            return pack
         except OSError as error:
             raise self.disk_error(error) from error
 
@@ -482,9 +510,13 @@ class _PackSeries:
         elif piece.payload is not None:
             self._append(piece.digest, len(piece.data), piece.codec, piece.payload)
 
-    def add_list(self, digest: bytes, raw_bytes: int, payload: bytes) -> None:
+    def add_list(self, digest: bytes, raw_bytes: int, payload: Buffer) -> None:
         """Append a chunk list, unless this snapshot has it."""
         self._append(digest, raw_bytes, Codec.CHUNKS, payload)
+
+    def add_stored(self, digest: bytes, place: Location, payload: Buffer) -> None:
+        """Append what was read at `place` as it is stored there, unless this snapshot has it."""
+        self._append(digest, place.raw_bytes, Codec(place.codec), payload)
 
     def _append(self, digest: bytes, raw_bytes: int, codec: Codec, payload: Buffer) -> None:
         if digest in self._written:

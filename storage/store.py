@@ -37,6 +37,7 @@ from .restore import Progress, Restorer
 from .retry import Retries, RetryingBackend
 from .snapshot import Snapshot
 from .statcache import StatCache
+from .store_log import PREFIX, StoreLog
 from .transaction import canonical_json
 
 FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
@@ -194,7 +195,6 @@ class Store:
         self.blocks = blocks or BlockCache(cache)
         self.settings = settings
         self.cache = cache
-        self.objects = Objects(backend, Locations(cache / "stores" / settings.store))
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
         self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
@@ -205,6 +205,8 @@ class Store:
             brief = Retries(attempts=100, first_delay_s=0.05, longest_delay_s=2.0, timeout_s=_BRIEF_S)
             there = PostgresLogs(settings.log, settings.store, brief)
             self.logs = FallbackLogs(there, self.logs, self.overlay)
+        self.facts = StoreLog(self.logs.log(PREFIX))
+        self.objects = Objects(backend, Locations(cache / "stores" / settings.store), self.facts)
 
     @classmethod
     def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
@@ -394,6 +396,11 @@ class Store:
     def projects(self) -> list[tuple[str, str]]:
         """(entity, project) of every project that has a log, sorted."""
         return self.logs.projects()
+
+    def pack_sizes(self) -> dict[str, int]:
+        """Every pack (hexadecimal) and its size in bytes."""
+        found = self.backend.list("packs/")
+        return {stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes for stat in found}
 
     def close(self) -> None:
         """Release what the store holds open."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..artifacts.project import this_actor
+from ..storage.actor import this_actor
 from .run_settings import Settings
 from .settings import find_run_environment, find_settings
 from .workspace import Workspace

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..artifacts.decisions import decide_deletion
+from ..artifacts.decisions import decide_deletion, decide_restoration
+from ..artifacts.keeping import demand_kept, packs_now, spare
 from ..artifacts.linking import (
     LinkRequest,
     check_link,
@@ -62,7 +63,12 @@ def link_version(
         aliases=aliases,
     )
     home = workspace.project(target.project)
-    home.commit(lambda state: decide_link(state, request))
+
+    def kept() -> LinkRequest:
+        spare(home, version.packs, f"link of {version.name}")
+        return replace(request, version=packs_now(workspace.store, version))
+
+    home.commit_stored(kept, decide_link)
     number = home.state().collections[target.collection].by_digest.get(version.state.digest)
     if number is None:
         raise NotFoundError(
@@ -84,26 +90,52 @@ def unlink_version(workspace: Workspace, name: ArtifactName) -> None:
     delete_version(workspace, version.name, delete_aliases=True)
 
 
-def delete_version(workspace: Workspace, name: ArtifactName, *, delete_aliases: bool = False) -> Sequence[Op]:
+def delete_version(
+    workspace: Workspace, name: ArtifactName, *, delete_aliases: bool = False, reason: str | None = None
+) -> Sequence[Op]:
     """Delete a version; of a link also what its source's log says of it. The ops that deleted it.
 
+    `reason` is kept in the log.
     Raises: NotFoundError; UsageError while it is linked elsewhere or, without `delete_aliases`, has aliases.
     """
     version = workspace.version(name)
     forget_dead_links(workspace, version)
     ops = workspace.project(version.project).commit(
-        lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases)
+        lambda state: decide_deletion(state, version.name, delete_aliases=delete_aliases, reason=reason)
     )
     if version.state.source is not None:
-        _forget(workspace, workspace.parse(version.state.source), str(version.name))
+        forget_link(workspace, workspace.parse(version.state.source), str(version.name))
     return ops
+
+
+def restore_version(workspace: Workspace, name: ArtifactName) -> bool:
+    """Bring a deleted version back; False when it is not deleted. A plan to collect its packs is cancelled.
+
+    Its aliases stay where they are now; ``latest`` is set when nothing has it. A link is entered at its source again.
+    Raises: NotFoundError when its packs were collected; UsageError when another version has its content.
+    """
+    version = workspace.version(name, deleted_too=True)
+    home = workspace.project(version.project)
+    decide_restoration(home.state(), version.name)  # what is refused cancels no plan
+
+    def kept() -> None:
+        spare(home, version.packs, f"undelete of {version.name}")
+        demand_kept(workspace.store, version.packs, f"version {version.name.short}")
+
+    _, ops = home.commit_stored(kept, lambda state, _: decide_restoration(state, version.name))
+    if ops and version.state.source is not None:
+        source = workspace.parse(version.state.source)
+        workspace.project(source.project).commit(
+            lambda state: decide_link_record(state, source, version.name, new=True, run=None)
+        )
+    return bool(ops)
 
 
 def forget_dead_links(workspace: Workspace, version: Version) -> None:
     """Take links to `version` that exist no more out of its log: a process that deleted one may have been killed."""
     for target in version.state.links:
         if _live_link(workspace, target) is None:
-            _forget(workspace, version.name, target)
+            forget_link(workspace, version.name, target)
 
 
 def live_links(workspace: Workspace, version: Version) -> list[Version]:
@@ -119,7 +151,8 @@ def _live_link(workspace: Workspace, target: str) -> Version | None:
         return None
 
 
-def _forget(workspace: Workspace, source: ArtifactName, target: str) -> None:
+def forget_link(workspace: Workspace, source: ArtifactName, target: str) -> None:
+    """Take a link out of the log of its source; nothing happens when it is not in it. Raises: NotFoundError."""
     workspace.project(source.project).commit(lambda state: decide_unlink_record(state, source, target))
 
 

@@ -62,11 +62,13 @@ def log_draft(
         step=step,
     )
     decide_log(home.state(), request)  # refuse a bad name, label or type before any byte is read
-    base_packs = (pack.hex() for version in {base, newest} if version is not None for pack in version.packs)
-    _, content = publish(
-        workspace.store, draft, base_packs=base_packs, portable=artifact.portable, progress=progress
+    bases = [pack.hex() for version in {base, newest} if version is not None for pack in version.packs]
+    content, ops = home.commit_stored(
+        lambda: publish(
+            workspace.store, draft, base_packs=bases, portable=artifact.portable, progress=progress
+        )[1],
+        lambda state, stored: decide_log(state, replace(request, content=stored)),
     )
-    ops = home.commit(lambda state: decide_log(state, replace(request, content=content)))
     number = home.state().collections[artifact.collection].by_digest.get(content.digest)
     if number is None:
         raise NotFoundError(

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts.names import ProjectName
-from ..artifacts.project import log_time
 from ..artifacts.state import ProjectState
+from ..storage.actor import log_time
 from ..storage.transaction import Op
 from .live import writer_lives
 from .metrics import RunHistory
@@ -80,13 +80,16 @@ def settle(
     home = workspace.project(project)
     ended = record.ended if record is not None else {}
     left = [part.writer for part in said if part.writer not in ended]
-    files = publish_files(workspace.store, files_of(folder, left)) if left else None
-    compact(workspace.store, project, run, folder)
     definitions = [*(record.definitions if record is not None else ()), *merged(said).definitions]
-    history = RunHistory(workspace.store, project, run, folder)
-    defined = defined_summary(history, definitions, merged(said).set_by_user) if left else {}
 
-    def decide(state: ProjectState) -> list[Op]:
+    def stored() -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        files = publish_files(workspace.store, files_of(folder, left)) if left else None
+        compact(workspace.store, project, run, folder)
+        history = RunHistory(workspace.store, project, run, folder)
+        return files, defined_summary(history, definitions, merged(said).set_by_user) if left else {}
+
+    def decide(state: ProjectState, found: tuple[dict[str, Any] | None, dict[str, Any]]) -> list[Op]:
+        files, defined = found
         # Looked at anew before each try to commit: another finder, or the run itself, may have been faster.
         now = read_run(home, run)
         settled = now.ended if now is not None else {}
@@ -95,7 +98,7 @@ def settle(
             ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
         return ops + _endings(run, [part for part in said if part.writer not in settled], files, defined)
 
-    home.commit(decide)
+    home.commit_stored(stored, decide)
     for writer in writers:
         folder.remove(writer)
 

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.names import check_name
-from ..artifacts.project import utc_now
+from ..storage.actor import utc_now
 from ..storage.errors import StoreError, UsageError
 from ..storage.transaction import Op
 from .background import Background, Shipper

@@ -11,7 +11,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..artifacts.state import ProjectState
 from ..storage.errors import Error, StoreError, UsageError
+from ..storage.transaction import Op
 from .live import writer_lives
 from .metrics import RunHistory
 from .metrics.compaction import compact
@@ -111,14 +113,25 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     writers = [run._writer, *(part.writer for part in attached)]
     roots = files_of(folder, writers)
     roots[run._files.folder] = ""
-    files = publish_files(store, roots)
-    if files is not None:
-        op["files"] = files
-    compact(store, project, run.id, folder)
-    if attached:  # what several processes have logged is one metric
-        history = RunHistory(store, project, run.id, folder)
-        op["summary"] |= defined_summary(history, definitions, set(op.get("summary_set", ())))
-    run._commit(op)
+
+    def stored() -> dict[str, Any]:
+        # Files first: when the store goes away in between, the history follows them into the outbox.
+        files = publish_files(store, roots)
+        compact(store, project, run.id, folder)
+        store.demand_presence()
+        found = op if files is None else {**op, "files": files}
+        if not attached:
+            return found
+        history = RunHistory(
+            store, project, run.id, folder
+        )  # what several processes have logged is one metric
+        defined = defined_summary(history, definitions, set(op.get("summary_set", ())))
+        return {**found, "summary": {**op["summary"], **defined}}
+
+    def with_run(state: ProjectState, found: dict[str, Any]) -> list[Op]:
+        return [{**found, "run": run.id}]
+
+    run._project.commit_stored(stored, with_run)
     if run._background.shipper is not None:
         _tried(run, run._background.shipper.end)
     for writer in writers:

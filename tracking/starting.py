@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..artifacts.names import check_name, nearest
-from ..artifacts.project import utc_now
+from ..storage.actor import utc_now
 from ..storage.errors import CommError, Error, UsageError
 from .artifact import Artifact
 from .attach import attach, next_step, split_run_path

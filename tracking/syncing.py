@@ -11,14 +11,19 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from ..artifacts.compaction import stored_anew
+from ..artifacts.marking import holder_of
 from ..artifacts.names import ProjectName
+from ..artifacts.packs import read_pack_list
 from ..artifacts.project import decode_checkpoint
 from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
+from ..storage.copying import salted_copy
 from ..storage.digest import digest_of
 from ..storage.errors import ConflictError, NotFoundError, StoreError
 from ..storage.local import LocalBackend
@@ -26,11 +31,17 @@ from ..storage.log import BackendLog, Position
 from ..storage.notes import Note
 from ..storage.overlay import Outbox
 from ..storage.store import Store, project_prefix
-from ..storage.transaction import Transaction
+from ..storage.transaction import Op, Transaction
 from .run_log import claim_run
 from .workspace import Workspace
 
 _UPLOADS = 8
+_PLACES = (
+    "packs",
+    "meta_packs",
+    "packs_object",
+    "index",
+)  # the keys of a record that say where its content lies
 
 
 @dataclass(slots=True)
@@ -106,6 +117,7 @@ class _Sender:
         self._sent = sent
         self._progress = progress
         self._made = Renumbering()
+        self._sent_as: dict[str, str] = {}  # packs whose names were condemned
 
     def send(self) -> None:
         """Bytes, then claims of runs, then transactions by the time of their commit."""
@@ -157,7 +169,10 @@ class _Sender:
                     return 0
             except NotFoundError:
                 pass  # the usual case: it is new
-            self._store.backend.write_file(key, path)
+            # The outbox keeps it until the commit: a collector may take it for garbage as soon as it is there.
+            copy = self._local.staging() / secrets.token_hex(8)
+            os.link(path, copy)
+            self._store.backend.write_file(key, copy)
             return size
         try:
             self._store.backend.create(key, path.read_bytes())
@@ -210,8 +225,10 @@ class _Sender:
         if transaction.id in known:
             learn(home.state(), project, transaction, self._made)
             return
-        self._demand_packs(transaction)
-        ops = home.commit(lambda state: rebase(state, project, transaction, self._made))
+        _, ops = home.commit_stored(
+            lambda: self._with_packs(project, transaction),
+            lambda state, now: rebase(state, project, now, self._made),
+        )
         self._sent.transactions += bool(ops)
         for op in ops:
             if op["op"] == "version.create":
@@ -219,13 +236,53 @@ class _Sender:
             elif op["op"] == "run.start":
                 self._sent.runs.append(f"{project}/{op['run']}")
 
-    def _demand_packs(self, transaction: Transaction) -> None:
-        """What was taken for stored while nobody could look. Raises: StoreError."""
+    def _with_packs(self, project: ProjectName, transaction: Transaction) -> Transaction:
+        """`transaction` with packs that are in the store, and are not being collected. Raises: StoreError."""
+        ops: list[Op] = []
         for op in transaction.ops:
-            for record in (op, op.get("files") or {}):
-                for pack in [*(record.get("packs") or ()), *(record.get("meta_packs") or ())]:
-                    if not self._store.objects.confirm([bytes.fromhex(pack)]):
-                        raise StoreError(
-                            f"outbox {self._part}: pack {pack[:12]} that {op.get('collection') or op.get('run')} needs"
-                            " is not in the store any more; log its files again"
-                        )
+            changed = dict(op)
+            if op.get("files"):
+                changed["files"] = self._kept(f"the files of run {project}/{op['run']}", op["files"])
+            if op["op"] in ("version.create", "artifact.contribute"):
+                changed = self._kept(f"{project}/{op['collection']}", changed)
+            ops.append(changed)
+        return replace(transaction, ops=ops)
+
+    def _kept(self, what: str, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What was taken for stored while nobody could look, or was collected meanwhile, is stored again."""
+        meta_packs = [self._sound(pack) for pack in record["meta_packs"]]
+        try:
+            named = list(record.get("packs") or ())
+            if record.get("packs_object"):
+                named = read_pack_list(self._store, record["packs_object"], meta_packs)
+            packs = [self._sound(pack) for pack in named]
+            is_as_it_was = packs == named and meta_packs == list(record["meta_packs"])
+            if is_as_it_was and all(map(self._is_safe, (*packs, *meta_packs))):
+                return dict(record)
+            holder = replace(
+                holder_of(what, record), packs=tuple(packs), meta_packs=tuple(meta_packs), packs_object=None
+            )
+            anew = stored_anew(self._store, holder)
+        except NotFoundError as error:
+            raise StoreError(
+                f"outbox {self._part}: {what} relies on bytes that were in the store and were collected ({error});"
+                " log its files again"
+            ) from error
+        return {**{key: value for key, value in record.items() if key not in _PLACES}, **anew}
+
+    def _sound(self, pack: str) -> str:
+        """A pack that may be named for `pack`: of one in the outbox another with the same objects, if it must be."""
+        found = self._sent_as.get(pack, pack)
+        if not self._is_safe(found):
+            with contextlib.suppress(
+                NotFoundError
+            ):  # it never lay here: what it holds is looked for in the store
+                source, limits = self._local, self._store.settings.pack
+                found = salted_copy(self._store.objects, source, bytes.fromhex(pack), limits).hex()
+                self._sent_as[pack] = found
+        return found
+
+    def _is_safe(self, pack: str) -> bool:
+        """Whether a pack is in the store and not being collected."""
+        digest, objects = bytes.fromhex(pack), self._store.objects
+        return digest not in objects.condemned and bool(objects.confirm([digest]))

@@ -71,10 +71,11 @@ def contribute(
     )
     decide_contribution(project.state(), request)  # refuse a bad name, label or type before any byte is read
     newest = newest_version(workspace, project.name, artifact.collection)
-    base_packs = [pack.hex() for version in (artifact.base, newest) if version for pack in version.packs]
-    _, content = publish(workspace.store, artifact.draft, base_packs=base_packs, portable=artifact.portable)
-    complete = replace(request, content=content)
-    project.commit(lambda state: decide_contribution(state, complete))
+    bases = [pack.hex() for version in (artifact.base, newest) if version for pack in version.packs]
+    project.commit_stored(
+        lambda: publish(workspace.store, artifact.draft, base_packs=bases, portable=artifact.portable)[1],
+        lambda state, stored: decide_contribution(state, replace(request, content=stored)),
+    )
 
 
 def finish(
@@ -149,11 +150,14 @@ def _finish(
         packs |= set(newest.packs)
         if artifact.incremental:
             draft = on_top_of(newest, draft)
-    _, content = publish(
-        workspace.store, draft, base_packs=[pack.hex() for pack in packs], portable=artifact.portable
+    bases = [pack.hex() for pack in packs]
+    complete = merged_request(contributions, request)
+    _, ops = project.commit_stored(
+        lambda: publish(workspace.store, draft, base_packs=bases, portable=artifact.portable)[1],
+        lambda state, stored: decide_finish(
+            state, replace(complete, content=stored), distributed_id, contributions
+        ),
     )
-    complete = replace(merged_request(contributions, request), content=content)
-    ops = project.commit(lambda state: decide_finish(state, complete, distributed_id, contributions))
     return int(next(op["version"] for op in ops if op["op"] == "artifact.finish"))
 
 

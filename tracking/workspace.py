@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..artifacts.decisions import find_collection, find_version
 from ..artifacts.names import ArtifactName, ProjectName, nearest
-from ..artifacts.project import Project, utc_now
+from ..artifacts.project import Project
 from ..artifacts.state import ProjectState
 from ..artifacts.version import Version
 from ..lineage import Catalog
+from ..storage.actor import utc_now
 from ..storage.errors import NotFoundError
 from ..storage.notes import Notes
 from ..storage.store import Machine, Store, StoreSettings, open_backend, project_prefix

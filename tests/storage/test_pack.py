@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -224,7 +224,7 @@ class Forgetful(Locations):
         self._found: dict[bytes, Location] = {}
         self._packs: set[bytes] = set()
 
-    def find(self, digests: Iterable[bytes]) -> dict[bytes, Location]:
+    def find(self, digests: Iterable[bytes], without: Container[bytes] = ()) -> dict[bytes, Location]:
         return {digest: self._found[digest] for digest in digests if digest in self._found}
 
     def known_packs(self, packs: Iterable[bytes]) -> set[bytes]:
@@ -235,8 +235,8 @@ class Forgetful(Locations):
         for o in objects:
             self._found.setdefault(o.digest, Location(pack, o.offset, o.stored_bytes, o.raw_bytes, o.codec))
 
-    def forget(self, pack: bytes) -> None:
-        self._packs.discard(pack)
+    def forget(self, packs: Collection[bytes]) -> None:
+        self._packs.difference_update(packs)
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown"])
