@@ -74,6 +74,11 @@ def find_version(state: ProjectState, name: ArtifactName, *, deleted_too: bool =
     if version is None:
         last = collection.next_version - 1
         raise NotFoundError(f"artifact {name.collection!r} has no v{number}; its newest version is v{last}")
+    if version.absent:
+        raise NotFoundError(
+            f"version {name.collection}:v{number} was not copied into this store, only its number is kept;"
+            " push or pull it from a store that has it"
+        )
     if version.deleted and not deleted_too:
         raise NotFoundError(
             f"version {name.collection}:v{number} was deleted; its lineage is kept, its content is not"
