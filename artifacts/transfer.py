@@ -24,7 +24,7 @@ from .state import CollectionState, VersionState
 
 # A transaction may have 65,536 ops, since the catalog numbers them so; beyond `_EAGER` a version that was deleted later
 # is deleted as soon as it is made, so that each transaction can end where it is full.
-BATCH_OPS = 1000
+BATCH_OPS = 4000
 _EAGER = 10_000
 
 
@@ -344,10 +344,13 @@ class _Replay:
         if found is None:
             return
         now, fact = found.aliases.get(LATEST), self.blocked_aliases.pop(LATEST, None)
-        goal = self._live(fact.op["to"]) if fact is not None else None
-        if fact is not None and goal is not None and (now is None or goal.number > now):
-            self._say(fact.copied(**{"from": now, "to": goal.number}))
-        elif fact is None and self.plan.created and not self._may_move(LATEST):
+        if fact is not None:
+            # Not what was made in this transaction, but all that came from there: after a kill it is the same.
+            places = [v.number for n in self.final.versions if self._is_chosen(n) and (v := self._live(n))]
+            newest = max(places, default=-1)
+            if now is None or newest > now:
+                self._say(fact.copied(**{"from": now, "to": newest}))
+        elif self.plan.created and not self._may_move(LATEST):
             newest = max(self.plan.created.values())
             if now is None or newest > now:
                 move = {"op": "alias.move", "collection": self.name, "alias": LATEST}

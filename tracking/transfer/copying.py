@@ -127,12 +127,11 @@ class _Copying:
             chosen.runs[project] = dict.fromkeys(self._without_live(project, runs, chosen))
         self._check(chosen)
         for project, name in self._ordered(chosen):
-            self._copy_collection(project, name, chosen)
+            self._count(project, name, *self._copy_collection(project, name, chosen))
         for project, name in self._ordered(chosen):
             if any(f.op["op"] == "version.link" for f in self._history(project).by_collection[name]):
-                self._copy_collection(
-                    project, name, chosen
-                )  # links that have been copied after their sources
+                # Links that have been copied after their sources.
+                self._copy_collection(project, name, chosen)
         for project in chosen.projects():
             self._copy_runs(project, list(chosen.runs.get(project, ())))
         for project in list(self._here):
@@ -312,7 +311,10 @@ class _Copying:
             force_aliases=self.force_aliases,
         )
 
-    def _copy_collection(self, project: ProjectName, name: str, chosen: Chosen) -> None:
+    def _copy_collection(
+        self, project: ProjectName, name: str, chosen: Chosen
+    ) -> tuple[CollectionPlan, set[int]]:
+        """Copy what is missing of a collection; the last plan, and the numbers of all versions that were made."""
         rules, here, home = self._rules(project, name, chosen), self._history(project), self._home(project)
         ready: set[int] = set()
         made: set[int] = set()
@@ -334,7 +336,7 @@ class _Copying:
                 break
         else:
             raise ConflictError(f"artifact {home}/{name} of {self.target.url} keeps changing; copy again")
-        self._count(project, name, plan, made)
+        return plan, made
 
     def _commit_collection(
         self, home: ProjectName, rules: CopyRules, here: History, ready: set[int]
