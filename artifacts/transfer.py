@@ -224,7 +224,8 @@ class _Replay:
     def _creation(self, fact: Fact, number: int, *, is_dead: bool) -> Op:
         op = fact.copied(version=number)
         if is_dead:  # its packs may be gone
-            op.pop("packs_object", None)
+            for key in ("packs_object", "index"):
+                op.pop(key, None)
             op |= {"packs": [], "meta_packs": []}
         run = fact.op["run"]
         if run is not None and self.rules.run(run) is None:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from blake3 import blake3
 
 from .backend import Backend
+from .cache import CachingBackend
 from .digest import short
 from .errors import IntegrityError, NotFoundError, StoreError
 from .pack import pack_key
@@ -122,6 +123,7 @@ def copy_value(
     With `expect` they have to hash to it, or nothing is put there.
     Raises: NotFoundError, IntegrityError, StoreError, CommError.
     """
+    source = source.uncached if isinstance(source, CachingBackend) else source
     size_bytes = source.stat(key).size_bytes
     piece_bytes = _PIECE_BYTES if source.local_path(key) is None else _LOCAL_PIECE_BYTES
     path = target.staging() / f"{os.getpid()}~{secrets.token_hex(8)}.copy"

@@ -21,7 +21,7 @@ from lineart.storage.errors import IntegrityError, NotFoundError, UsageError
 from lineart.storage.store import Store, open_backend
 from lineart.tracking import Workspace, find_settings
 from lineart.tracking.run_log import read_run
-from lineart.tracking.transfer import Choice, Report, copy
+from lineart.tracking.transfer import Choice, copy
 from transferring import contents, opened, picture, tree, write_history
 
 ALL = Choice(everything=True)
@@ -381,7 +381,7 @@ def test_several_projects_do_not_go_into_one(laptop: Workspace, tmp_path: Path) 
 
 
 def _first_pack(laptop: Workspace) -> Path:
-    pack = laptop.version("model:v0").packs[-1]
+    pack = laptop.version("model:v0").packs.data[-1]
     path = laptop.store.backend.local_path(f"packs/{pack.hex()[:2]}/{pack.hex()}.pack")
     assert path is not None
     return path
@@ -476,21 +476,3 @@ def test_deleted_run_leaves_nothing_but_its_edges(laptop: Workspace, tmp_path: P
     copy(laptop, target, ALL)
     assert "train-2" not in str(picture(target)["runs"])
     assert picture(target)["edges"] == picture(laptop)["edges"]
-
-
-def test_offline_work_comes_into_the_team_store(bucket: str, tmp_path: Path, monkeypatch: Any) -> None:
-    """What `art sync` does with a run that was made offline."""
-    monkeypatch.setenv("LINEART_STORE", bucket)
-    small(text="online")
-    with lineart.init(project="team/digits", mode="offline") as run:
-        made = lineart.Artifact("data", "dataset")
-        with made.new_file("x.txt") as file:
-            file.write("offline")
-        run.log_artifact(made)
-        offline = run._workspace.url
-    team = opened(bucket)
-    report: Report = copy(opened(offline.removeprefix("file://")), team, ALL)
-    assert report.renumbered == {"team/digits/data:v0": "team/digits/data:v1"}
-    assert team.version("data:latest").state.number == 1
-    assert team.version("data:latest").state.run == run.id
-    assert copy(opened(offline.removeprefix("file://")), team, ALL).transactions == 0
