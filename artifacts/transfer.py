@@ -86,6 +86,7 @@ class _Replay:
         self.plan = CollectionPlan()
         self.blocked: dict[str, str] = {}  # subject → what is said about it if it stays so
         self.blocked_aliases: dict[str, Fact] = {}
+        self.held: list[Fact] = []  # deletions of versions that something in the target needs
         self.open: set[int] = set()  # made here, and deleted by an op that is still to come
         self.deletions = {f.op["version"]: f for f in self.facts if f.op["op"] == "version.delete"}
         self.is_eager = len(self.facts) > _EAGER
@@ -114,6 +115,9 @@ class _Replay:
                     say(fact)
         self._move_latest()
         self._force()
+        held, self.held = self.held, []
+        for fact in held:  # by an alias that has moved on since
+            self._delete(fact)
         self.plan.conflicts = list(self.blocked.values())
         for number in self.final.versions:
             place = self._place(number)
@@ -288,7 +292,9 @@ class _Replay:
             found = self.target.state.collections[self.name]
         held = [f"alias {alias}" for alias in found.aliases_of(version.number)]
         held += [f"link {link}" for link in version.links]
+        self.blocked.pop(f"delete {number}", None)
         if held:
+            self.held.append(fact)
             self.blocked[f"delete {number}"] = (
                 f"version {self.name}:v{version.number} was deleted in the source; in {self.rules.where}"
                 f" {', '.join(held)} {'needs' if len(held) == 1 else 'need'} it; it stays"

@@ -287,6 +287,20 @@ def test_version_that_an_alias_of_the_team_needs_is_not_deleted(laptop: Side) ->
     assert team.data.versions[0].deleted
 
 
+def test_version_that_only_latest_holds_is_deleted_when_that_moves_on() -> None:
+    laptop, team = Side("laptop"), Side("team")
+    for content in ("one", "two"):
+        laptop.log(content)
+    copied(laptop, team)
+    one, two = (ArtifactName(scenario.HOME, "data", f"v{number}") for number in (0, 1))
+    team.say(*decide_deletion(team.state, two))  # its latest is v0 now
+    laptop.say(*decide_deletion(laptop.state, one))
+    laptop.log("three")
+    assert copied(laptop, team).conflicts == []
+    assert dict(team.data.aliases) == {"latest": 2}
+    assert [version.number for version in team.data.live()] == [2]
+
+
 def test_what_the_team_has_deleted_does_not_come_back(laptop: Side) -> None:
     team = Side("team")
     copied(laptop, team)
