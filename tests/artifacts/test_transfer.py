@@ -23,7 +23,7 @@ from lineart.artifacts.history import History, external_name, parse_full
 from lineart.artifacts.state import CollectionState
 from lineart.artifacts.transfer import CollectionPlan, CopyRules, plan_collection
 from lineart.storage.errors import Error, UsageError
-from lineart.storage.log import Log
+from lineart.storage.log import BackendLog
 from lineart.storage.memory import MemoryBackend
 from lineart.storage.transaction import Op, Transaction
 
@@ -36,7 +36,7 @@ class Side(History):
     """The log of a project, in memory: what a person or a copy says there."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(Log(MemoryBackend(), "projects/team/digits/"))
+        super().__init__(BackendLog(MemoryBackend(), "projects/team/digits/"))
         self.name = name
         self.count = 0
 
