@@ -74,6 +74,11 @@ def find_version(state: ProjectState, name: ArtifactName, *, deleted_too: bool =
     if version is None:
         last = collection.next_version - 1
         raise NotFoundError(f"artifact {name.collection!r} has no v{number}; its newest version is v{last}")
+    if version.absent:
+        raise NotFoundError(
+            f"version {name.collection}:v{number} was not copied into this store, only its number is kept;"
+            " push or pull it from a store that has it"
+        )
     if version.deleted and not deleted_too:
         raise NotFoundError(
             f"version {name.collection}:v{number} was deleted; its lineage is kept, its content until it is collected:"
@@ -319,6 +324,11 @@ def decide_restoration(state: ProjectState, name: ArtifactName) -> list[Op]:
     if same is not None:
         raise UsageError(
             f"version {collection.name}:v{version.number} has the content of v{same}, which is there; use that one"
+        )
+    if not version.meta_packs:
+        raise NotFoundError(
+            f"version {collection.name}:v{version.number} was deleted before it was copied into this store: its content"
+            " was never here; restore it where it was made, and push or pull it again"
         )
     where = {"collection": collection.name, "version": version.number}
     ops: list[Op] = [{"op": "version.restore", **where}]

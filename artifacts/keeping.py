@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..storage.digest import parse_hex, short
 from ..storage.errors import NotFoundError
 from ..storage.gc import Final, closure, create_final
+from ..storage.pack_index import PackSet
 from ..storage.store import Store
 from .decisions import find_version
 from .project import Project
@@ -46,17 +47,25 @@ def packs_now(store: Store, version: Version) -> VersionState:
     The packs are those of the version, but for packs that were compacted since: their successors stand in their places.
     Raises: NotFoundError when the version was deleted meanwhile.
     """
-    if not any(map(store.objects.condemned.is_collected, version.packs)):
+    moved = moved_packs(store, version.packs)
+    if moved is None:
         return version.state
     # The successors have what was live when the final list was made. What is live after that, was.
     find_version(Project(store, version.project).state(), version.name)
-    replaced = store.facts.state().replaced
-    kept: list[list[str]] = []
-    for packs in (version.packs.data, version.packs.meta):
-        now = closure((pack.hex() for pack in packs), replaced)
-        kept.append(sorted(p for p in now if not store.objects.condemned.is_collected(parse_hex(p))))
-    data, meta, packs_object = listed_packs(store, kept[0], kept[1])
+    data, meta, packs_object = listed_packs(store, *moved)
     # The index speaks of the old packs; without one a reader reads the packs themselves.
     return replace(
         version.state, packs=tuple(data), meta_packs=tuple(meta), packs_object=packs_object, index=None
     )
+
+
+def moved_packs(store: Store, packs: PackSet) -> tuple[list[str], list[str]] | None:
+    """Where what lay in `packs` lies now, packs of files and of metadata; None as long as all are what they were."""
+    if not any(map(store.objects.condemned.is_collected, packs)):
+        return None
+    replaced = store.facts.state().replaced
+    kept: list[list[str]] = []
+    for named in (packs.data, packs.meta):
+        now = closure((pack.hex() for pack in named), replaced)
+        kept.append(sorted(p for p in now if not store.objects.condemned.is_collected(parse_hex(p))))
+    return kept[0], kept[1]

@@ -21,6 +21,8 @@ _NO_HOLDERS = frozenset(
         "version.revise",
         "version.link",
         "version.unlink",
+        "version.absent",
+        "version.same",
         "alias.move",
         "edge.use",
         "edge.produce",
@@ -100,7 +102,10 @@ class ProjectMarks:
         elif name == "version.delete":
             self._deleted.add((op["collection"], op["version"]))
         elif name == "version.restore":
-            self._deleted.discard((op["collection"], op["version"]))
+            key = op["collection"], op["version"]
+            self._deleted.discard(key)
+            if "meta_packs" in op:  # from another store, with other packs than it was made with
+                self._versions[key] = holder_of(f"{self.project}/{op['collection']}:v{op['version']}", op)
         elif name == "artifact.contribute":
             title = f"a contribution to {self.project}/{op['collection']} by run {op['run']}"
             waiting = self._waiting.setdefault((op["collection"], op["distributed_id"]), [])

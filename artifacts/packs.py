@@ -12,11 +12,18 @@ from ..storage.store import Store
 from ..storage.transaction import Op
 from .state import ProjectState
 
+PLACES = (
+    "packs",
+    "meta_packs",
+    "packs_object",
+    "index",
+)  # the keys of a record that say where its content lies
+
 
 def packs_named(state: ProjectState, ops: Sequence[Op]) -> tuple[set[str], dict[str, Sequence[str]]]:
     """The packs in `ops`, and the lists of packs (`packs_object`) with the metadata packs that hold them.
 
-    A restored version names what it named when it was made.
+    A restored version names what it named when it was made, or what its restoration says.
     """
     packs: set[str] = set()
     lists: dict[str, Sequence[str]] = {}
@@ -31,7 +38,7 @@ def packs_named(state: ProjectState, ops: Sequence[Op]) -> tuple[set[str], dict[
 
 
 def _restored(state: ProjectState, op: Op) -> Mapping[str, Any]:
-    if op["op"] != "version.restore":
+    if op["op"] != "version.restore" or "meta_packs" in op:
         return {}
     version = state.collections[op["collection"]].versions[op["version"]]
     names = ("packs", "meta_packs", "packs_object")

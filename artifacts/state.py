@@ -5,7 +5,8 @@ tried and thrown away. The maps are persistent (rpds), which makes a step cost m
 
 The laws, each a property test:
 
-- A version number is given once per collection, also after deletion; numbers have no holes.
+- A version number is given once per collection, also after deletion; numbers have no holes. One that is kept for a
+  version of another store (``version.absent``) is given to that version only, when it comes.
 - An alias points to a live version.
 - A contribution that was recorded is in exactly one finished version, or still waits.
 - Replaying the same transactions in batches of any size gives the same state.
@@ -20,7 +21,7 @@ from typing import Any
 from rpds import HashTrieMap
 
 from ..storage.errors import IntegrityError
-from ..storage.transaction import FORMAT, Op, Transaction
+from ..storage.transaction import FORMAT, Op, Transaction, time_of
 
 # Facts that change nothing a decision depends on; the catalog reads them.
 _RECORDED_ONLY = frozenset(
@@ -34,6 +35,7 @@ _RECORDED_ONLY = frozenset(
         "run.files",
         "run.finish",
         "run.delete",
+        "version.same",
     }
 )
 
@@ -62,6 +64,7 @@ class VersionState:
     links: tuple[str, ...] = ()  # full names of the versions that are links to this one
     updated_at: str = ""  # of its last revision
     index: str | None = None  # the object with the places of all others
+    absent: bool = False  # left in another store: only its number and digest are here; counts as deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         return state
     if name == "collection.create":
         _demand(op["collection"] not in state.collections, transaction, op, "the collection exists")
-        made = CollectionState(op["collection"], op["type"], op["description"], transaction.time)
+        made = CollectionState(op["collection"], op["type"], op["description"], time_of(op, transaction))
         return replace(state, collections=state.collections.insert(made.name, made))
     if name in ("artifact.contribute", "artifact.finish"):
         return _gather(state, op, transaction)
@@ -201,7 +204,11 @@ def _describe(collection: CollectionState, op: Op, transaction: Transaction) -> 
 
 def _create(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
     number = op["version"]
-    _demand(number == collection.next_version, transaction, op, f"expected number {collection.next_version}")
+    left_out = collection.versions.get(number)
+    if left_out is None or not left_out.absent:
+        expected = f"expected number {collection.next_version}"
+        _demand(number == collection.next_version, transaction, op, expected)
+    created_at = time_of(op, transaction)
     version = VersionState(
         number=number,
         digest=op["digest"],
@@ -212,22 +219,46 @@ def _create(collection: CollectionState, op: Op, transaction: Transaction) -> Co
         description=op["description"],
         tags=tuple(op["tags"]),
         run=op["run"],
-        created_at=transaction.time,
+        created_at=created_at,
         packs=tuple(op.get("packs", ())),
         meta_packs=tuple(op.get("meta_packs", ())),
         packs_object=op.get("packs_object"),
         ttl_s=op.get("ttl_s"),
         step=op.get("step"),
         source=op.get("source"),
-        updated_at=transaction.time,
+        updated_at=created_at,
         index=op.get("index"),
     )
     return replace(
         collection,
         versions=collection.versions.insert(number, version),
         by_digest=collection.by_digest.insert(version.digest, number),
-        next_version=number + 1,
+        next_version=max(number + 1, collection.next_version),
     )
+
+
+def _leave_out(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    """Keep a number for a version that was not copied with its collection, so that those after it have theirs."""
+    number = op["version"]
+    _demand(number == collection.next_version, transaction, op, f"expected number {collection.next_version}")
+    version = VersionState(
+        number=number,
+        digest=op["digest"],
+        size_bytes=0,
+        file_count=0,
+        reference_count=0,
+        metadata={},
+        description="",
+        tags=(),
+        run=None,
+        created_at=time_of(op, transaction),
+        packs=(),
+        meta_packs=(),
+        packs_object=None,
+        deleted=True,
+        absent=True,
+    )
+    return replace(collection, versions=collection.versions.insert(number, version), next_version=number + 1)
 
 
 def _live(collection: CollectionState, op: Op, transaction: Transaction, number: int) -> VersionState:
@@ -245,7 +276,7 @@ def _revise(collection: CollectionState, op: Op, transaction: Transaction) -> Co
         description=op.get("description", version.description),
         tags=tuple(op.get("tags", version.tags)),
         ttl_s=op.get("ttl_s", version.ttl_s),
-        updated_at=transaction.time,
+        updated_at=time_of(op, transaction),
     )
     return replace(collection, versions=collection.versions.insert(version.number, changed))
 
@@ -269,9 +300,18 @@ def _restore(collection: CollectionState, op: Op, transaction: Transaction) -> C
     if version is None or not version.deleted:
         raise _contradiction(transaction, op, f"v{op['version']} is not a deleted version")
     _demand(version.digest not in collection.by_digest, transaction, op, "another version has its content")
+    restored = replace(version, deleted=False)
+    if "meta_packs" in op:  # from another store: its content lies elsewhere now
+        restored = replace(
+            restored,
+            packs=tuple(op["packs"]),
+            meta_packs=tuple(op["meta_packs"]),
+            packs_object=op.get("packs_object"),
+            index=op.get("index"),
+        )
     return replace(
         collection,
-        versions=collection.versions.insert(version.number, replace(version, deleted=False)),
+        versions=collection.versions.insert(version.number, restored),
         by_digest=collection.by_digest.insert(version.digest, version.number),
     )
 
@@ -329,6 +369,7 @@ def _contribution(op: Op) -> Contribution:
 _CHANGES = {
     "collection.revise": _describe,
     "version.create": _create,
+    "version.absent": _leave_out,
     "version.revise": _revise,
     "version.delete": _delete,
     "version.restore": _restore,

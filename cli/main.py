@@ -70,6 +70,8 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "link": ("linking", "Show a version in another collection, such as a registered model."),
     },
     "Store": {
+        "push": ("transfer", "Copy from the store in use to STORE, with history and lineage."),
+        "pull": ("transfer", "Copy from STORE to the store in use, with history and lineage."),
         "verify": ("verifying", "Read every byte again and compare it with what was recorded."),
         "du": ("usage", "Measure what takes up space."),
         "sync": ("syncing", "Send what waits in the outbox to the store."),

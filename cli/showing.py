@@ -174,5 +174,8 @@ def run_words(run: dict[str, Any]) -> str:
 
 def input_words(source: dict[str, Any], home: str) -> str:
     """An input in a few words: its name, short where it is of the project `home`, and its role."""
-    name: str = source["name"]
-    return name.removeprefix(f"{home}/") + (f" as {source['role']}" if source["role"] else "")
+    from ..artifacts.history import split_external
+
+    origin, name = split_external(source["name"])
+    left = "" if origin is None else " (not copied into this store)"
+    return name.removeprefix(f"{home}/") + (f" as {source['role']}" if source["role"] else "") + left

@@ -24,6 +24,15 @@ from .schema import VIEWS, base_tables
 if TYPE_CHECKING:
     import duckdb
 
+# Where a version may be named that was left in another store: ``~<origin>/entity/project/collection:vN``.
+_NAMED = (
+    ("uses", "version_id"),
+    ("productions", "version_id"),
+    ("derivations", "input_id"),
+    ("derivations", "output_id"),
+    ("version_links", "source_id"),
+)
+
 CHECKPOINT_TAIL = 2000  # transactions; reading as many takes about 0.1 s from a local disk
 
 
@@ -41,6 +50,7 @@ class Catalog:
         self._positions: dict[ProjectName, Position] = {}
         for project in self.projects:
             self._load(project)
+        self._name_arrived()
         self._connection.execute(VIEWS)
 
     def refresh(self, projects: Iterable[ProjectName] = ()) -> None:
@@ -51,6 +61,7 @@ class Catalog:
         for project in new:
             self._load(project)
         self.projects = sorted([*self.projects, *new], key=str)
+        self._name_arrived()
 
     def sql(
         self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None
@@ -114,6 +125,17 @@ class Catalog:
                 self._write_checkpoint(project)
             except (Error, OSError, duckdb.Error):
                 return  # advisory: a read-only store or a full disk is answered all the same
+
+    def _name_arrived(self) -> None:
+        """Call versions that were left in another store, and have been copied since, by their names here."""
+        if not self.rows("SELECT 1 FROM version_origins LIMIT 1"):
+            return
+        for table, column in _NAMED:
+            self._connection.execute(
+                f"UPDATE {table} SET {column} = o.version_id FROM version_origins o"
+                f" WHERE starts_with({table}.{column}, '~')"
+                f" AND o.origin = substr(split_part({table}.{column}, '/', 1), 2)"
+            )
 
     def _read_tail(self, project: ProjectName) -> int:
         log = self.store.log(project_prefix(project.entity, project.project))

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..storage.transaction import Op, Transaction
+from ..storage.transaction import Op, Transaction, actor_of, time_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -57,6 +57,9 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "project": "VARCHAR", "source_id": "VARCHAR", "link_id": "VARCHAR", "is_new": "BOOLEAN", "run_id": "VARCHAR",
         "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
+    "version_origins": {  # of versions that were copied from another store
+        "project": "VARCHAR", "version_id": "VARCHAR", "origin": "VARCHAR", "position": "BIGINT",
+    },
     "run_alerts": {
         "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
         "sent_s": "DOUBLE", "time": "VARCHAR", "position": "BIGINT",
@@ -87,15 +90,16 @@ class Facts:
         count = 0
         for transaction in transactions:
             count += 1
-            common = {
-                "project": project,
-                "time": transaction.time,
-                "user_name": transaction.actor.get("user"),
-                "host": transaction.actor.get("host"),
-            }
             for index, op in enumerate(transaction.ops):
                 rows = _ROWS.get(op.get("op", ""))
                 if rows is not None:
+                    actor = actor_of(op, transaction)
+                    common = {
+                        "project": project,
+                        "time": time_of(op, transaction),
+                        "user_name": actor.get("user"),
+                        "host": actor.get("host"),
+                    }
                     position = transaction.seq * _OPS_PER_TRANSACTION + index
                     for table, row in rows(project, op):
                         self._append(table, {**common, "position": position, **row})
@@ -149,9 +153,16 @@ def _create(project: str, op: Op) -> list[_Row]:
         ("version_references", {"version_id": version_id, "path": path, "uri": uri})
         for path, uri in op.get("references", ())
     ]
-    link = {"source_id": op.get("source"), "link_id": version_id, "is_new": True}
-    links: list[_Row] = [("version_links", link)] if op.get("source") else []
-    return [("version_creations", row), *references, *links]
+    source = op.get("source") or op.get("linked_from")
+    link = {"source_id": source, "link_id": version_id, "is_new": True}
+    links: list[_Row] = [("version_links", link)] if source else []
+    return [("version_creations", row), *references, *links, *_same(project, op)]
+
+
+def _same(project: str, op: Op) -> list[_Row]:
+    if "origin" not in op:
+        return []
+    return [("version_origins", {"version_id": _version_id(project, op), "origin": op["origin"]})]
 
 
 def _revise(project: str, op: Op) -> list[_Row]:
@@ -213,7 +224,8 @@ def _used_by(project: str, op: Op) -> list[_Row]:
 
 
 def _produce(project: str, op: Op) -> list[_Row]:
-    version_id, run_id, derived = _version_id(project, op), _run_id(project, op["run"]), op["derived_from"]
+    version_id = _version_id(op.get("project", project), op)  # of one that was left in another store
+    run_id, derived = _run_id(project, op["run"]), op["derived_from"]
     row = {"run_id": run_id, "version_id": version_id, "is_new": op["new"], "exact": derived is not None}
     inputs: list[_Row] = [
         ("derivations", {"run_id": run_id, "output_id": version_id, "input_id": name})
@@ -250,6 +262,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "collection.create": _collection,
     "collection.revise": _collection,
     "version.create": _create,
+    "version.same": _same,
     "version.revise": _revise,
     "version.delete": _delete,
     "version.restore": _delete,

@@ -216,6 +216,11 @@ class CachingBackend(BackendWrapper):
         self._store = store
         self._is_offline = is_offline
 
+    @property
+    def uncached(self) -> Backend:
+        """The store itself, for those who read a value once and whole: it would drive out what is read again."""
+        return self._inner
+
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         if not _IMMUTABLE.match(check_key(key)) or length == 0:
             return super().read(key, start, length)

@@ -41,6 +41,18 @@ class Transaction:
         return canonical_json(fields) + b"\n"
 
 
+def time_of(op: Op, transaction: Transaction) -> str:
+    """When `op` became true: of one that was copied from another store, there."""
+    time: str = op.get("at") or transaction.time
+    return time
+
+
+def actor_of(op: Op, transaction: Transaction) -> Mapping[str, str]:
+    """Who said `op`: of one that was copied from another store, there."""
+    actor: Mapping[str, str] = op.get("by") or transaction.actor
+    return actor
+
+
 def canonical_json(value: object) -> bytes:
     """One line, sorted keys, no spaces. Raises: ValueError for NaN and infinity, TypeError for other types.
 

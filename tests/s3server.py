@@ -45,6 +45,16 @@ class S3Server:
             "client_kwargs": {"region_name": "us-east-1", "endpoint_url": self.endpoint},
         }
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets a process, and the children that it starts, speak to it."""
+        return {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
     def client(self) -> Any:
         """A plain client, to look at what is really there."""
         return botocore.session.get_session().create_client(

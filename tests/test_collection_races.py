@@ -189,10 +189,7 @@ def test_racing_writers_and_collectors_on_a_bucket_lose_a_byte(
         environment = {
             **builders.environment(tmp_path),
             "LINEART_STORE": url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": server.endpoint,
+            **server.environment,
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

@@ -157,12 +157,7 @@ def test_runs_are_compared(tmp_path: Path) -> None:
 
 def test_dataset_stays_in_its_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3server.moto() as server:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": server.endpoint,
-        }.items():
+        for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         url = s3server.new_bucket(server)
         for part in range(3):

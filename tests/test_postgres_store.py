@@ -89,10 +89,7 @@ def test_bucket_with_its_logs_in_a_database(
         url = s3server.new_bucket(bucket) + "/team/store"
         for name, value in {
             "LINEART_STORE": url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": bucket.endpoint,
+            **bucket.environment,
         }.items():
             monkeypatch.setenv(name, value)
         art("init", url, "--log", database, "--no-config")

@@ -39,10 +39,7 @@ def store(server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, value in {
         "LINEART_STORE": url,
         "LINEART_CACHE": str(tmp_path / "cache"),
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server.endpoint,
+        **server.environment,
     }.items():
         monkeypatch.setenv(name, value)
     art("init", url, "--no-config")

@@ -34,10 +34,7 @@ def bucket(server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.Monkey
     for name, value in {
         "LINEART_STORE": url,
         "LINEART_PROJECT": "digits",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server.endpoint,
+        **server.environment,
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

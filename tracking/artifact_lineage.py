@@ -50,6 +50,7 @@ class ArtifactLineage(ArtifactIdentity):
             self._handle(workspace.version(workspace.parse(node), deleted_too=True))
             for node in order
             if graph.nodes[node]["kind"] == "artifact"
+            and graph.nodes[node]["digest"]  # else left in another store
         ]
 
     def logged_by(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 from ..artifacts.names import ProjectName
 from ..storage.log import Position
 from ..storage.store import Store, project_prefix
-from ..storage.transaction import Op, Transaction
+from ..storage.transaction import Op, Transaction, actor_of, time_of
 from .values import merge_values
 
 RUNNING = "running"
@@ -82,12 +82,13 @@ class _Events:
     def add(self, op: Op, transaction: Transaction, order: int) -> None:
         """Take in one op; `order` grows from op to op."""
         event = op["op"]
-        time = op.get("started_at") or op.get("ended_at") or transaction.time
+        time = op.get("started_at") or op.get("ended_at") or time_of(op, transaction)
+        actor = actor_of(op, transaction)
         self.first, self.last = min(self.first, time), max(self.last, time)
         for key in ("name", "job_type", "group", "tags", "notes", "capture", "exit_code", "error"):
             if op.get(key) is not None:
                 self.values[key] = op[key]
-        for key, who in (("user", transaction.actor.get("user")), ("host", transaction.actor.get("host"))):
+        for key, who in (("user", actor.get("user")), ("host", actor.get("host"))):
             if who is not None:
                 self.values[key] = who
         if op.get("config"):
@@ -100,7 +101,7 @@ class _Events:
         if event in ("run.start", "run.join"):
             self.joined[writer] = order
         elif event == "run.finish":
-            self.finished = max(self.finished or "", op.get("ended_at") or transaction.time)
+            self.finished = max(self.finished or "", time)
             before = self.ended.get(writer, (0, None))[1]
             self.ended[writer] = (order, op.get("state") or before)
         elif event == "run.delete":
@@ -162,7 +163,7 @@ class RunFold:
                 self._order += 1
                 events = self._runs.get(op["run"])
                 if events is None:
-                    time = op.get("started_at") or transaction.time
+                    time = op.get("started_at") or time_of(op, transaction)
                     events = self._runs[op["run"]] = _Events(time, time)
                 events.add(op, transaction, self._order)
 

@@ -20,7 +20,7 @@ from typing import Any
 from ..artifacts.compaction import stored_anew
 from ..artifacts.marking import holder_of
 from ..artifacts.names import ProjectName
-from ..artifacts.packs import read_pack_list
+from ..artifacts.packs import PLACES, read_pack_list
 from ..artifacts.project import decode_checkpoint
 from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
 from ..storage.copying import salted_copy
@@ -36,12 +36,6 @@ from .run_log import claim_run
 from .workspace import Workspace
 
 _UPLOADS = 8
-_PLACES = (
-    "packs",
-    "meta_packs",
-    "packs_object",
-    "index",
-)  # the keys of a record that say where its content lies
 
 
 @dataclass(slots=True)
@@ -268,7 +262,7 @@ class _Sender:
                 f"outbox {self._part}: {what} relies on bytes that were in the store and were collected ({error});"
                 " log its files again"
             ) from error
-        return {**{key: value for key, value in record.items() if key not in _PLACES}, **anew}
+        return {**{key: value for key, value in record.items() if key not in PLACES}, **anew}
 
     def _sound(self, pack: str) -> str:
         """A pack that may be named for `pack`: of one in the outbox another with the same objects, if it must be."""

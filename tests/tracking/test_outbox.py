@@ -56,10 +56,7 @@ def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path:
     url = s3server.new_bucket(server) + "/store"
     for name, value in {
         "LINEART_STORE": url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server.endpoint,
+        **server.environment,
         "AWS_MAX_ATTEMPTS": "1",
     }.items():
         monkeypatch.setenv(name, value)

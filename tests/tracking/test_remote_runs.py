@@ -44,10 +44,7 @@ def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterat
     url = s3server.new_bucket(server) + "/store"
     for name, value in {
         "LINEART_STORE": url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server.endpoint,
+        **server.environment,
     }.items():
         monkeypatch.setenv(name, value)
     subprocess.run(
