@@ -17,7 +17,7 @@ from ..storage.errors import CommError, Error, FormatError, IntegrityError, Stor
 from ..storage.log import LogEntry, Position
 from ..storage.notes import Note
 from ..storage.objects import PackGone
-from ..storage.overlay import OverlayBackend
+from ..storage.overlay import Outbox, OverlayBackend
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, canonical_json
 from .names import ProjectName
@@ -190,24 +190,23 @@ class Project:
 
     def _newest(self) -> tuple[ProjectState, Position]:
         """The state of now. Of a remote store it is noted, so that the next process needs one request for it."""
-        note = self.store.note(self.prefix)
+        note, overlay = self.store.note(self.prefix), self.store.overlay
+        known = None if note is None else _known(note.read())
+        if overlay is not None and overlay.is_offline:
+            return self._newest_offline(overlay, known)
         if note is None:
             return self._read_on(*self._checkpoint())
-        known = _known(note.read())
-        overlay = self.store.overlay
-        if overlay is not None and not overlay.is_offline:
-            try:
-                found = self._asked(note, known)
-            except CommError as error:
-                if not overlay.falls_back:
-                    raise
-                overlay.go_offline(error)
-            else:
-                overlay.on_offline.append(lambda error: self._write_base())
-                return found
         if overlay is None:
             return self._asked(note, known)
-        return self._newest_offline(overlay, known)
+        try:
+            found = self._asked(note, known)
+        except CommError as error:
+            if not overlay.falls_back:
+                raise
+            overlay.go_offline(error)
+            return self._newest_offline(overlay, known)
+        overlay.on_offline.append(lambda error: self._write_base())
+        return found
 
     def _newest_offline(
         self, overlay: OverlayBackend, known: tuple[ProjectState, Position, float] | None
@@ -217,8 +216,19 @@ class Project:
         written = base.read()
         if written is None:
             written = encode_checkpoint(*(known or (ProjectState(), Position()))[:2])
-            base.write(written)
+            base.keep(written)
         return self._read_on(*decode_checkpoint(written))
+
+    def begin_lane(self, lane: Outbox, collection: str) -> None:
+        """Let a commit to `collection` in `lane` go on from the state of now."""
+        committer = self._open()
+        state, position = committer.state, committer.position
+        found = state.collections.get(collection)
+        collections = ProjectState().collections
+        if found is not None:
+            collections = collections.insert(collection, found)
+        # Nobody else reads it, and the others of a large project would take their time.
+        lane.base(self.prefix).keep(encode_checkpoint(replace(state, collections=collections), position))
 
     def _write_base(self) -> None:
         """The store does not answer any more: what is committed now goes into the outbox, behind this."""
@@ -226,7 +236,7 @@ class Project:
         if overlay is not None and self._committer is not None:
             base = overlay.outbox.base(self.prefix)
             if base.read() is None:
-                base.write(encode_checkpoint(self._committer.state, self._committer.position))
+                base.keep(encode_checkpoint(self._committer.state, self._committer.position))
 
     def _asked(
         self, note: Note, known: tuple[ProjectState, Position, float] | None

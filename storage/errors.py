@@ -37,6 +37,7 @@ __all__ = [
     "SourceChangedError",
     "StoreError",
     "UsageError",
+    "WaitTimeoutError",
 ]
 
 
@@ -80,6 +81,10 @@ class SourceChangedError(Error):
 
 class CommError(Error):
     """The store did not answer, or answered with an error that may pass."""
+
+
+class WaitTimeoutError(CommError):
+    """What was waited for is still on its way."""
 
 
 class StoreError(Error):

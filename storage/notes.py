@@ -15,6 +15,8 @@ from pathlib import Path
 
 from .backend import Backend
 from .digest import DIGEST_BYTES, digest_of
+from .durable import flush
+from .errors import StoreError
 from .memory import MemoryBackend
 
 FOLDER = "notes"
@@ -45,6 +47,22 @@ class Note:
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+    def keep(self, data: bytes) -> None:
+        """Replace the value, durably: something relies on it. Raises: StoreError."""
+        temporary = self.path.parent / f".{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data + digest_of(data))
+            flush(temporary)
+            temporary.replace(self.path)
+            flush(self.path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise StoreError(
+                f"{self.path} cannot be written ({error.strerror or error}); make room for it"
+            ) from error
 
 
 class Notes:

@@ -68,6 +68,13 @@ class Objects:
         self._facts = facts
         self._confirmed: set[bytes] = set()
 
+    def over(self, backend: Backend) -> Objects:
+        """These objects for somebody who sees more than the store: what is found there is no news to this one."""
+        made = Objects(backend, self._locations, self._facts)
+        made.condemned = self.condemned
+        made._confirmed = set(self._confirmed)
+        return made
+
     # Finding
 
     def locate(self, digests: Collection[bytes], packs: Iterable[bytes] = ()) -> dict[bytes, Location]:

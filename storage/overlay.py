@@ -10,6 +10,7 @@ the outbox behind its newest entry that was known; whoever sends the outbox late
     <outbox>/base/…           for each log the folded state that the outbox goes on from
     <outbox>/sending/<id>/…   an outbox that is being sent; nobody writes to it any more
     <outbox>/writers.lock     held, shared, by every process that writes offline
+    <outbox>/lanes/<id>/…     an outbox of one commit each, `current` and `writers.lock`; see `storage.lanes`
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import builtins
 import contextlib
 import os
 import re
+import secrets
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +47,7 @@ class Outbox:
         self.folder = folder
         self.current = folder / "current"
         self.sending = folder / "sending"
+        self._lanes = folder / "lanes"
         self._held: int | None = None
 
     @classmethod
@@ -99,9 +104,42 @@ class Outbox:
         except OSError:
             return []
 
+    def begin_lane(self) -> Outbox:
+        """A new lane, held by this process. Raises: StoreError."""
+        name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
+        while True:
+            lane = Outbox(self._lanes / f".{name}")
+            lane.hold()
+            with contextlib.suppress(FileNotFoundError):  # taken for one that a killed process has left: anew
+                lane.folder.rename(self._lanes / name)
+                held, lane._held = lane._held, None
+                lane = Outbox(self._lanes / name)
+                lane._held = held
+                return lane
+            lane.release()
+
+    def lanes(self) -> list[Outbox]:
+        """All lanes, oldest first, also those that are held."""
+        try:
+            return [
+                Outbox(folder)
+                for folder in sorted(self._lanes.iterdir(), key=lambda path: path.name.lstrip("."))
+            ]
+        except OSError:
+            return []
+
+    def has_work(self) -> bool:
+        """Whether something was committed in `current`."""
+        return any(self.current.rglob("*.json"))
+
+    def remove(self) -> None:
+        """Drop the folder and all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return not self.parts() and not any(self.current.rglob("*.json"))
+        return not self.parts() and not self.has_work() and not any(lane.has_work() for lane in self.lanes())
 
     def size_bytes(self) -> int:
         """Bytes of all that waits."""
@@ -203,8 +241,13 @@ class OverlayBackend(BackendWrapper):
                 self.go_offline(error)
         return here()
 
+    @staticmethod
+    def is_of_log(key: str) -> bool:
+        """Whether a key belongs to a log, which goes on here behind its base."""
+        return _LOG.match(key) is not None
+
     def _unknown(self, key: str) -> NotFoundError | CommError:
-        if _LOG.match(
+        if self.is_of_log(
             key
         ):  # behind the newest entry that is known there is none, as far as this machine can tell
             return NotFoundError(f"key {key!r} is not in the outbox")

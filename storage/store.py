@@ -23,6 +23,7 @@ from .errors import (
     UsageError,
 )
 from .fallback_log import FallbackLogs
+from .lanes import LaneBackend, Upload
 from .local import LocalBackend
 from .locations import Locations
 from .log import BackendLogs, Log, Logs
@@ -341,8 +342,14 @@ class Store:
     @property
     def overlay(self) -> OverlayBackend | None:
         """Over a remote store: where writes go while it does not answer."""
+        if isinstance(self.backend, OverlayBackend):
+            return self.backend
         found = getattr(self.backend, "_inner", None)
         return found if isinstance(found, OverlayBackend) else None
+
+    def in_lane(self, lane: Outbox, upload: Upload) -> LaneStore:
+        """This store with `lane` over it, for one commit. It needs no closing."""
+        return LaneStore(self, LaneBackend(self.backend, lane, upload))
 
     @property
     def is_offline(self) -> bool:
@@ -408,6 +415,15 @@ class Store:
         self.objects.close()
         self.logs.close()
         self.backend.close()
+
+
+class LaneStore(Store):
+    """A store with a lane over it; see `storage.lanes`."""
+
+    def __init__(self, store: Store, backend: LaneBackend) -> None:
+        super().__init__(backend, store.settings, store.cache, store.blocks)
+        self.ahead = backend.ahead
+        self.facts, self.stat_cache, self.objects = store.facts, store.stat_cache, store.objects.over(backend)
 
 
 def project_prefix(entity: str, project: str) -> str:

@@ -17,7 +17,7 @@ import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ..artifacts.decisions import decide_alias, decide_alias_removal, decide_revision
 from ..artifacts.draft import Draft, Item, LocalFile, Patterns, local_file, walk
@@ -27,7 +27,7 @@ from ..artifacts.paths import check_path
 from ..artifacts.references import References
 from ..artifacts.state import ProjectState
 from ..artifacts.version import Version
-from ..storage.errors import UsageError
+from ..storage.errors import ArtifactNotLoggedError, UsageError
 from ..storage.reading import source_error
 from ..storage.restore import digest_of_file
 from ..storage.statcache import Fingerprint
@@ -37,6 +37,9 @@ from .artifact_media import ArtifactMedia
 from .artifact_reading import reference_options
 from .links import delete_version
 from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .dispatch import Pending
 
 
 class Artifact(ArtifactMedia, ArtifactLineage):
@@ -81,6 +84,7 @@ class Artifact(ArtifactMedia, ArtifactLineage):
         self._version: Version | None = None
         self._bound_aliases: Sequence[str] = ()  # as the log said when this handle was made
         self._workspace: Workspace | None = None
+        self._pending: Pending | None = None  # logged, and on its way to the store
         self._folder: Path | None = None  # of what `new_file` wrote; goes with the draft
 
     @classmethod
@@ -102,6 +106,28 @@ class Artifact(ArtifactMedia, ArtifactLineage):
         self.ttl_s = version.state.ttl_s
         self.aliases = self._current_aliases()
         self._bound_aliases = tuple(self.aliases)
+
+    def expect(self, pending: Pending) -> None:
+        """Be logged, and on the way to the store: `arrive` is called when it is there."""
+        self._pending = pending
+
+    def arrive(self, workspace: Workspace, version: Version) -> None:
+        """Become the handle of `version`; what was changed on this one since it was logged stays changed."""
+        if self._version is None:
+            raise ArtifactNotLoggedError(f"artifact {self._collection!r} is a draft; it was not on its way")
+        was = self._version.state
+        before = {
+            "description": was.description,
+            "metadata": dict(was.metadata),
+            "tags": list(was.tags),
+            "ttl_s": was.ttl_s,
+            "aliases": list(self._bound_aliases),
+        }
+        changed = {name: now for name in before if (now := getattr(self, name)) != before[name]}
+        self._pending = None
+        self.bind(workspace, version)
+        for name, value in changed.items():
+            setattr(self, name, value)
 
     # Putting together
 
@@ -232,7 +258,7 @@ class Artifact(ArtifactMedia, ArtifactLineage):
 
         Raises: UsageError, InvalidNameError, StoreError, CommError.
         """
-        if self._version is None:
+        if self.is_draft():
             from .publishing import log_draft
             from .session import default_workspace
 
@@ -241,7 +267,8 @@ class Artifact(ArtifactMedia, ArtifactLineage):
         from .publishing import checked_json
 
         # Only what was changed on this handle is written: what others have changed meanwhile stays.
-        workspace, name, old = self._home(), self._version.name, self._version.state
+        workspace, version = self._home(), self._logged()
+        name, old = version.name, version.state
         metadata = checked_json(self.metadata, f"metadata of artifact {self.name!r}")
         tags = {check_name(tag, "tag") for tag in _listed(self.tags, "tags")}
         wanted = {check_alias(alias) for alias in _listed(self.aliases, "aliases")}
@@ -283,6 +310,8 @@ class Artifact(ArtifactMedia, ArtifactLineage):
         return list(collection.aliases_of(version.state.number))
 
     def __repr__(self) -> str:
+        if self._pending is not None:
+            return f"<Artifact {self._collection} (on its way)>"
         return f"<Artifact {self.qualified_name if self._version else self._collection + ' (draft)'}>"
 
 

@@ -14,8 +14,9 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .artifact import Artifact
+    from .dispatch import Pending
 
-State = Literal["draft", "committed", "deleted"]
+State = Literal["draft", "pending", "committed", "deleted"]
 
 
 class ArtifactIdentity:
@@ -29,8 +30,16 @@ class ArtifactIdentity:
     _draft: Draft | None
     _version: Version | None
     _workspace: Workspace | None
+    _pending: Pending | None
 
-    def _logged(self) -> Version:
+    def _logged(self, timeout: float | None = None) -> Version:
+        """The version, once it is in the store; it is waited for."""
+        if self._pending is not None:
+            self._pending.wait(timeout)
+        return self._said()
+
+    def _said(self) -> Version:
+        """The version as it was logged, before it has its number."""
         if self._version is None:
             raise ArtifactNotLoggedError(
                 f"artifact {self._collection!r} is a draft; log it with run.log_artifact() or save() first"
@@ -70,7 +79,7 @@ class ArtifactIdentity:
     @property
     def name(self) -> str:
         """``collection:vN``; of a draft the collection alone."""
-        return self._collection if self._version is None else self._version.name.short
+        return self._collection if self._version is None else self._logged().name.short
 
     @property
     def version(self) -> str:
@@ -144,9 +153,11 @@ class ArtifactIdentity:
 
     @property
     def state(self) -> State:
-        """``draft``, ``committed`` or ``deleted``."""
+        """``draft``, ``pending`` (logged, and on its way to the store), ``committed`` or ``deleted``."""
         if self._version is None:
             return "draft"
+        if self._pending is not None:
+            return "pending"
         return "deleted" if self._version.state.deleted else "committed"
 
     def is_draft(self) -> bool:
@@ -156,17 +167,17 @@ class ArtifactIdentity:
     @property
     def digest(self) -> str:
         """BLAKE3 of the manifest, 64 hexadecimal digits."""
-        return self._logged().state.digest
+        return self._said().state.digest
 
     @property
     def size(self) -> int:
         """Bytes of all files and references added up."""
-        return self._logged().state.size_bytes
+        return self._said().state.size_bytes
 
     @property
     def file_count(self) -> int:
         """How many files, references not counted."""
-        return self._logged().state.file_count
+        return self._said().state.file_count
 
     @property
     def created_at(self) -> str:

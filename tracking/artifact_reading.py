@@ -82,8 +82,12 @@ class ArtifactReading(ArtifactIdentity):
     """The part of `Artifact` that reads files."""
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Return when the version is committed (at once for a logged one). Raises: ArtifactNotLoggedError."""
-        self._logged()
+        """Return when the version is committed; of a local store it is when it was logged.
+
+        Raises: WaitTimeoutError when it is still on its way after `timeout` seconds (default: no limit); what kept it
+        from the store; ArtifactNotLoggedError.
+        """
+        self._logged(timeout)
         return self
 
     def download(

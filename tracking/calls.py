@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from .metrics.definitions import Definition
 
 
-def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
+def finish(exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None) -> None:
     """End the current run; nothing happens when it has ended. Raises: Error when there was none."""
     run = session.current_run()
     if run is None:
         session.no_run("finish")
-    run.finish(exit_code)
+    run.finish(exit_code, quiet, timeout)
 
 
 def log(

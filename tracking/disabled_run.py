@@ -104,7 +104,9 @@ class DisabledRun:
             return artifact_or_path
         return Artifact(name or "disabled", type or "unspecified")
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
+    def finish(
+        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
+    ) -> None:
         """End it."""
         self.state, self.exit_code = "finished" if not exit_code else "failed", exit_code or 0
 

@@ -114,6 +114,7 @@ class Run(RunArtifacts, RunSaving):
         self._alerts_to = tuple(alerts)
         self._finishing = threading.RLock()
         self._is_ending = False
+        self._patience_s: float | None = None  # of `finish`
         self._changes: dict[str, Any] = {}  # what was set since the start: name, notes, tags, group
         self._preempting = False
         self._closed = False  # for all threads, before the history is stored
@@ -374,8 +375,15 @@ class Run(RunArtifacts, RunSaving):
 
     # Its end
 
-    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
-        """End the run: what was logged is compacted, config and summary committed. A second call does nothing."""
+    def finish(
+        self, exit_code: int | None = None, quiet: bool | None = None, timeout: float | None = None
+    ) -> None:
+        """End the run: what was logged is compacted, config and summary committed. A second call does nothing.
+
+        Artifacts that are on their way to a remote store are waited for, at most `timeout` seconds (default: no limit);
+        what is left then is told, and sent by the next run on this machine or ``art sync``.
+        """
+        self._patience_s = timeout
         self._finish(code_of(exit_code), None)
 
     def fail(self, error: BaseException) -> None:
@@ -546,6 +554,7 @@ class Run(RunArtifacts, RunSaving):
         self._finishing = threading.RLock()
         self._role = "attached"
         self._capture.forget()
+        self.__dict__.pop("_dispatch", None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from .attach import attach_pickled

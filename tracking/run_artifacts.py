@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..artifacts.decisions import find_version
 from ..artifacts.names import ArtifactName
@@ -18,6 +18,9 @@ from .links import link_version, parse_target, registered_model
 from .publishing import log_draft
 from .run_saving import RunSaving, artifact_name
 from .upsert import checked_distributed_id, contribute, finish, new_writer
+
+if TYPE_CHECKING:
+    from .dispatch import Dispatch
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class RunArtifacts(RunSaving):
         if isinstance(artifact_or_name, Artifact):
             artifact, name = artifact_or_name, self._workspace.parse(artifact_or_name.qualified_name)
         else:
+            self._flush()
             version = self._workspace.version(artifact_or_name)
             artifact, name = Artifact.of(self._workspace, version), version.name
         if type is not None and artifact.type != type:
@@ -60,6 +64,9 @@ class RunArtifacts(RunSaving):
 
         `derived_from` names the inputs that this output was made from; without it all that the run has used so far
         count, and the edges are marked as run-level. Content that the collection has already makes no new version.
+        On a remote store this returns when the snapshot is safe on this machine: upload and commit follow, and what
+        needs them (`Artifact.version`, `use_artifact`, `finish`) waits. What a crash leaves here is sent by the next
+        run or ``art sync``.
         Raises: those of `Artifact.add_file` and `add_dir`; UsageError for a type conflict; StoreError, CommError.
         """
         self._demand_running("log an artifact")
@@ -70,17 +77,33 @@ class RunArtifacts(RunSaving):
             for source in names:
                 self._record_use(source, None)
             inputs = [str(source) for source in names]
-        log_draft(
-            self._workspace,
-            artifact,
-            project=self._project.name,
-            aliases=_listed(aliases, "aliases"),
-            tags=_listed(tags, "tags"),
-            run=self.id,
-            derived_from=inputs,
-            step=self._last_step(),
-        )
+        labels: dict[str, Any] = {
+            "project": self._project.name,
+            "aliases": _listed(aliases, "aliases"),
+            "tags": _listed(tags, "tags"),
+            "run": self.id,
+            "derived_from": inputs,
+            "step": self._last_step(),
+        }
+        if self._dispatch is not None:
+            self._dispatch.log(artifact, **labels)
+        else:
+            log_draft(self._workspace, artifact, **labels)
         return artifact
+
+    @cached_property
+    def _dispatch(self) -> Dispatch | None:
+        """Sends what is logged; None for a store that takes it at once."""
+        if not self._workspace.store.is_remote:
+            return None
+        from .dispatch import Dispatch
+
+        return Dispatch(self._workspace) if Dispatch.serves(self._workspace) else None
+
+    def _flush(self) -> None:
+        """Wait for what is on its way: a name may mean it."""
+        if self.__dict__.get("_dispatch") is not None:
+            self.__dict__["_dispatch"].flush()
 
     # One version from many workers
 
@@ -176,6 +199,7 @@ class RunArtifacts(RunSaving):
                 self.log_artifact(artifact)
             name = self._workspace.parse(artifact.qualified_name)
         else:
+            self._flush()
             name = self._workspace.version(artifact).name
         link = link_version(self._workspace, name, target_path, labels, run=f"{self._project.name}/{self.id}")
         return Artifact.of(self._workspace, link)
@@ -195,6 +219,7 @@ class RunArtifacts(RunSaving):
         Raises: NotFoundError; UsageError when its type is not a kind of model; those of `Artifact.download`.
         """
         self._demand_running("use a model")
+        self._flush()
         version = self._workspace.version(name)
         if MODEL_TYPE not in version.type:
             raise UsageError(
@@ -266,6 +291,7 @@ class RunArtifacts(RunSaving):
     def _input_name(self, source: Artifact | str) -> ArtifactName:
         if isinstance(source, Artifact):
             return self._workspace.parse(source.qualified_name)
+        self._flush()
         return self._workspace.version(source).name
 
     def _last_step(self) -> int | None:

@@ -42,6 +42,9 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
     for last in run._ended:
         _tried(run, last)
     run._capture.end()
+    dispatch = run.__dict__.get("_dispatch")
+    if dispatch is not None:
+        dispatch.close(f"run {run.path}", run._patience_s)
     if run._role == "attached":
         _leave(run)
         return
@@ -74,7 +77,9 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
         run.state, run.exit_code = state, exit_code
         journal.close()
         overlay = run._workspace.store.overlay
-        if overlay is not None:
+        if dispatch is not None:
+            dispatch.release()
+        elif overlay is not None:
             overlay.outbox.release()
 
 

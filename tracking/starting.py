@@ -123,6 +123,8 @@ def _tell_when_offline(run: Run, workspace: Workspace) -> None:
 
     def tell(error: CommError | None) -> None:
         run.offline = True
+        if error is None:
+            return  # who has chosen it says so
         run._background.say_once(
             "offline",
             f"the store does not answer ({error}); going on offline: all is kept in {outbox_of(workspace).folder} and"

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from ..artifacts.project import decode_checkpoint
 from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
 from ..storage.copying import salted_copy
 from ..storage.digest import digest_of
-from ..storage.errors import ConflictError, NotFoundError, StoreError
+from ..storage.errors import CommError, ConflictError, Error, NotFoundError, StoreError
+from ..storage.lanes import linked_copy
 from ..storage.local import LocalBackend
 from ..storage.log import BackendLog, Position
 from ..storage.notes import Note
@@ -70,9 +71,30 @@ def sync(workspace: Workspace, progress: Callable[[int], None] = lambda size: No
             sent.is_busy = not is_alone
         _adopt_journals(workspace)
         for part in outbox.parts():
-            _Sender(workspace, part, sent, progress).send()
+            Sender(workspace, part, sent, progress).send()
             shutil.rmtree(part)
+        _send_lanes(workspace, outbox, sent, progress)
     return sent
+
+
+def _send_lanes(workspace: Workspace, outbox: Outbox, sent: Sent, progress: Callable[[int], None]) -> None:
+    """Those of processes that are gone; one that cannot be sent keeps none of the others. Raises: the first problem."""
+    problems: list[Error] = []
+    for lane in outbox.lanes():
+        with lane.alone() as is_alone:
+            if not is_alone:
+                sent.is_busy = True
+                continue
+            try:
+                if lane.has_work():
+                    Sender(workspace, lane.current, sent, progress).send()
+                lane.remove()
+            except CommError:
+                raise
+            except Error as error:
+                problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 @contextlib.contextmanager
@@ -100,16 +122,25 @@ def _adopt_journals(workspace: Workspace) -> None:
     shutil.rmtree(unseen)
 
 
-class _Sender:
+class Sender:
     """Sends one part of an outbox, which nobody writes to any more."""
 
-    def __init__(self, workspace: Workspace, part: Path, sent: Sent, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        part: Path,
+        sent: Sent,
+        progress: Callable[[int], None],
+        ahead: Mapping[str, Future[int]] | None = None,
+    ) -> None:
+        """`ahead` has the packs that are being uploaded already, by key: how many bytes those are, 0 for a failure."""
         self._workspace = workspace
         self._store: Store = workspace.store
         self._part = part
         self._local = LocalBackend(part)
         self._sent = sent
         self._progress = progress
+        self._ahead = ahead or {}
         self._made = Renumbering()
         self._sent_as: dict[str, str] = {}  # packs whose names were condemned
 
@@ -157,6 +188,8 @@ class _Sender:
     def _upload_one(self, key: str) -> int:
         path = self._part / key
         size = path.stat().st_size
+        if key in self._ahead and self._ahead[key].result() == size:
+            return size
         if key.startswith("packs/") or key.endswith(".parquet"):
             try:
                 if self._store.backend.stat(key).size_bytes == size:
@@ -164,9 +197,7 @@ class _Sender:
             except NotFoundError:
                 pass  # the usual case: it is new
             # The outbox keeps it until the commit: a collector may take it for garbage as soon as it is there.
-            copy = self._local.staging() / secrets.token_hex(8)
-            os.link(path, copy)
-            self._store.backend.write_file(key, copy)
+            self._store.backend.write_file(key, linked_copy(path, self._local.staging()))
             return size
         try:
             self._store.backend.create(key, path.read_bytes())

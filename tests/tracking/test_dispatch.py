@@ -1,0 +1,256 @@
+"""Artifacts that are on their way: logged when they are safe here, sent beside the run, whatever happens then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import builders
+import lineart
+import s3server
+from lineart.storage.errors import NotFoundError, UsageError, WaitTimeoutError
+from lineart.tracking import Workspace, find_settings
+from lineart.tracking.syncing import outbox_of, sync
+
+ART = str(Path(sys.executable).with_name("art"))
+OPEN = threading.Event()  # while it is not set, uploads of packs wait
+DOWN: list[bool] = [False]
+LOSING: list[random.Random] = []
+
+
+def _gated(application: s3server.Application) -> s3server.Application:
+    """A server on which packs are stuck, which is down, or which loses answers, as told."""
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "PUT" and "/packs/" in environ["PATH_INFO"]:
+            OPEN.wait(60)
+        if DOWN[0]:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("503 Slow Down", [("Content-Length", "0")])
+            return [b""]
+        if LOSING and LOSING[0].random() < 0.1:
+            list(application(environ, lambda *_: lambda _: None))
+            start_response("500 Internal Error", [("Content-Length", "0")])
+            return [b""]
+        return application(environ, start_response)
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[s3server.S3Server]:
+    with s3server.moto(_gated) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A bucket with a store that the environment names."""
+    OPEN.set()
+    url = s3server.new_bucket(server) + "/store"
+    for name, value in {"LINEART_STORE": url, **server.environment, "AWS_MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([ART, "init", url, "--no-config"], check=True, capture_output=True)
+    yield url
+    OPEN.set()
+    DOWN[0] = False
+    LOSING.clear()
+
+
+def workspace() -> Workspace:
+    return Workspace.open(find_settings(project="p", entity="team"))
+
+
+def artifact(text: str, name: str = "data", **how: Any) -> lineart.Artifact:
+    made = lineart.Artifact(name, "dataset", **how)
+    with made.new_file(f"{text}.txt") as file:
+        file.write(text)
+    return made
+
+
+def started(run_id: str = "one") -> lineart.Run:
+    return lineart.init(project="team/p", id=run_id, settings={"system": False, "console": "off"})
+
+
+def bodies() -> dict[str, str]:
+    """What every version of the collection says."""
+    return {
+        version.name.short: "".join(str(version.open(path).read().decode()) for path in version.manifest)
+        for version in workspace().versions("data")
+    }
+
+
+def test_logging_returns_before_the_upload_and_what_needs_it_waits(bucket: str) -> None:
+    with started() as run:
+        OPEN.clear()
+        first = run.log_artifact(artifact("one"), aliases=["best"])
+        second = run.log_artifact(artifact("two"))
+        assert (first.state, first.file_count, first.stored_bytes > 0) == ("pending", 1, True)
+        assert repr(first) == "<Artifact data (on its way)>"
+        with pytest.raises(WaitTimeoutError) as caught:
+            first.wait(0.1)
+        builders.one_line(caught.value, "artifact 'data'", "MB sent", "0.1 s")
+        assert "data" not in workspace().project().state().collections
+        first.tags.append("later")
+        OPEN.set()
+        assert (second.version, first.version, first.state) == ("v1", "v0", "committed")
+        assert (sorted(first.aliases), first.tags) == (["best", "latest"], ["later"])
+        first.save()
+        run.log_artifact(artifact("three", incremental=True))
+        assert run.use_artifact("data:latest").files() == ["three.txt", "two.txt"]
+    assert bodies() == {"data:v0": "one", "data:v1": "two", "data:v2": "threetwo"}
+    made = lineart.Api().artifact("team/p/data:v0")
+    assert (made.tags, made.logged_by()) == (["later"], "team/p/one")
+    assert outbox_of(workspace()).is_empty()
+
+
+def test_finish_waits_as_long_as_it_is_told_and_says_what_is_on_its_way(
+    bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = started()
+    OPEN.clear()
+    made = run.log_artifact(artifact("one"))
+    with caplog.at_level(logging.WARNING, "lineart"):
+        run.finish(timeout=0.2)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(
+        "run team/p/one: after 0.2 s 1 artifact is still on its way (artifact 'data': 0.0 of 0.0 MB sent)"
+    )
+    assert run.state == "finished"
+    OPEN.set()
+    assert made.wait(30).version == "v0"  # for now: it lies in the outbox
+    while outbox_of(workspace()).lanes():
+        time.sleep(0.01)
+    assert workspace().project().state().collections.get("data") is None
+    assert sync(workspace()).versions == ["team/p/data:v0"]
+    assert lineart.Api().run("team/p/one").state == "finished"
+    assert lineart.Api().artifact("team/p/data:v0").logged_by() == "team/p/one"
+    assert sync(workspace()).transactions == 0
+
+
+def test_store_that_goes_away_meanwhile_gets_it_from_the_outbox(bucket: str) -> None:
+    with started() as run:
+        OPEN.clear()
+        made = run.log_artifact(artifact("one"))
+        DOWN[0] = True
+        OPEN.set()
+        assert made.version == "v0"  # for now: it lies in the outbox
+        assert run.offline
+        run.log_artifact(artifact("two"))
+    DOWN[0] = False
+    assert sync(workspace()).versions == ["team/p/data:v0", "team/p/data:v1"]
+    assert bodies() == {"data:v0": "one", "data:v1": "two"}
+    assert sync(workspace()).transactions == 0
+    assert outbox_of(workspace()).is_empty()
+
+
+def test_what_cannot_be_logged_is_refused_before_anything_waits(bucket: str) -> None:
+    with started() as run:
+        run.log_artifact(artifact("one"))
+        run.use_artifact("data:latest")
+        with pytest.raises(UsageError, match="type"):
+            run.log_artifact(lineart.Artifact("data", "model"))
+        missing = lineart.Artifact("more", "dataset")
+        Path("gone").write_text("x")
+        missing.add_file("gone")
+        Path("gone").unlink()
+        with pytest.raises(NotFoundError, match="gone"):
+            run.log_artifact(missing)
+        assert missing.is_draft()
+    assert bodies() == {"data:v0": "one"}
+    assert outbox_of(workspace()).lanes() == []
+
+
+def test_child_of_a_fork_does_not_send_what_its_parent_has_logged(bucket: str) -> None:
+    with started() as run:
+        OPEN.clear()
+        made = run.log_artifact(artifact("one"))
+        child = os.fork()
+        if child == 0:
+            try:
+                made.wait(1)
+            except UsageError as error:
+                os._exit(0 if "before it forks" in str(error) else 3)
+            os._exit(4)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        OPEN.set()
+    assert bodies() == {"data:v0": "one"}
+
+
+def test_relogged_content_is_no_new_version(bucket: str) -> None:
+    with started() as run:
+        assert [run.log_artifact(artifact("one")).version for _ in range(3)] == ["v0", "v0", "v0"]
+
+
+_WRITER = """
+import sys, lineart
+lineart.init(project="team/p", id=sys.argv[1], settings={"system": False, "console": "off"})
+print("ready", flush=True)
+for number in range(1000):
+    made = lineart.Artifact("data", "dataset")
+    with made.new_file("file.txt") as file:
+        file.write(f"{sys.argv[1]} {number}")
+    lineart.log_artifact(made)
+    print(f"{sys.argv[1]} {number}", flush=True)
+"""
+
+
+def _killed(chance: random.Random, name: str) -> list[str]:
+    """A process that logs until it is killed; what it was told is logged."""
+    command = [sys.executable, "-c", _WRITER, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        timer = threading.Timer(chance.uniform(0, 1), lambda: writer.send_signal(signal.SIGKILL))
+        timer.start()
+        said = writer.stdout.read().splitlines()
+        timer.cancel()
+    return said
+
+
+def _kill_and_send(times: int) -> None:
+    chance = random.Random(7)
+    said: list[str] = []
+    LOSING.append(chance)
+    for number in range(times):
+        said += _killed(chance, f"r{number}")
+        if chance.random() < 0.3:
+            _killed_sync(chance)
+    LOSING.clear()
+    sync(workspace())
+    assert said
+    found = list(bodies().values())
+    assert len(found) == len(set(found)), "exactly once"
+    assert set(said) <= set(found)
+    assert sync(workspace()).transactions == 0
+    assert outbox_of(workspace()).is_empty()
+
+
+def _killed_sync(chance: random.Random) -> None:
+    sender = subprocess.Popen([ART, "sync"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        sender.wait(chance.uniform(0.3, 1.5))
+    except subprocess.TimeoutExpired:
+        sender.send_signal(signal.SIGKILL)
+        sender.wait()
+
+
+def test_killed_at_any_moment_every_snapshot_is_committed_exactly_once(bucket: str) -> None:
+    _kill_and_send(5)
+
+
+@pytest.mark.slow
+def test_killed_200_times(bucket: str) -> None:
+    _kill_and_send(200)
