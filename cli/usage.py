@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import common_options, find_given_settings, json_option, open_workspace
-from .output import Cell, counted, name_cell, say, say_facts, say_json, say_table, size_cell, size_words
+from .output import (
+    Cell,
+    counted,
+    name_cell,
+    printable,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+    size_cell,
+    size_words,
+)
 
 if TYPE_CHECKING:
     from ..artifacts.names import ProjectName
@@ -31,15 +42,19 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
 
     With --json: artifacts (a list of name, type, versions, logical_bytes, stored_bytes), logical_bytes,
     stored_bytes (of those artifacts together), run_files_bytes (what only runs need), store_bytes,
-    unneeded_bytes (both of all projects), packs, cache_bytes.
+    unneeded_bytes (both of all projects), packs, cache_bytes, outbox (a list of name, versions, logical_bytes of what
+    waits to be sent to a remote store), outbox_bytes.
 
     \b
     art du
     art du --all-projects --bytes | sort -k5 -n
     """
+    from ..tracking.outbox_part import waiting
+    from ..tracking.syncing import outbox_of
     from .setup import folder_bytes, pack_sizes
 
     workspace = open_workspace()
+    outbox = outbox_of(workspace)
     sizes = pack_sizes(workspace.store)
     shown = workspace.project_names() if all_projects else [workspace.project_name]
     runs = _packs_of_runs(workspace)
@@ -59,6 +74,15 @@ def du(ctx: click.Context, all_projects: bool, exact: bool, as_json: bool) -> No
         "unneeded_bytes": _unneeded_bytes(workspace, sizes),
         "packs": len(sizes),
         "cache_bytes": folder_bytes(find_given_settings(ctx).cache),
+        "outbox": [
+            {
+                "name": f"{found.project}/{found.collection}",
+                "versions": found.versions,
+                "logical_bytes": found.logical_bytes,
+            }
+            for found in waiting(outbox)
+        ],
+        "outbox_bytes": outbox.size_bytes(),
     }
     if as_json:
         say_json(facts)
@@ -156,4 +180,16 @@ def _say_usage(facts: dict[str, Any], home: str, *, exact: bool, all_projects: b
     if facts["unneeded_bytes"]:
         lines.append(("no longer needed", f'{words(facts["unneeded_bytes"])}; "art gc" collects it'))
     lines.append(("cache here", words(facts["cache_bytes"])))
+    if facts["outbox"]:
+        count = counted(sum(row["versions"] for row in facts["outbox"]), "version")
+        lines.append(("waits here", f'{words(facts["outbox_bytes"])} with {count}; "art sync" sends it'))
+        lines += [
+            (
+                "",
+                Cell(
+                    f"{printable(row['name'])}  {counted(row['versions'], 'version')}, {words(row['logical_bytes'])}"
+                ),
+            )
+            for row in facts["outbox"]
+        ]
     say_facts(lines)

@@ -21,18 +21,15 @@ from ..artifacts.compaction import stored_anew
 from ..artifacts.marking import holder_of
 from ..artifacts.names import ProjectName
 from ..artifacts.packs import PLACES, read_pack_list
-from ..artifacts.project import decode_checkpoint
 from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
 from ..storage.copying import salted_copy
 from ..storage.digest import digest_of
 from ..storage.errors import CommError, ConflictError, Error, NotFoundError, StoreError
 from ..storage.lanes import linked_copy
-from ..storage.local import LocalBackend
-from ..storage.log import BackendLog, Position
-from ..storage.notes import Note
 from ..storage.overlay import Outbox
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import Op, Transaction
+from .outbox_part import OutboxPart
 from .run_log import claim_run
 from .workspace import Workspace
 
@@ -136,8 +133,7 @@ class Sender:
         """`ahead` has the packs that are being uploaded already, by key: how many bytes those are, 0 for a failure."""
         self._workspace = workspace
         self._store: Store = workspace.store
-        self._part = part
-        self._local = LocalBackend(part)
+        self._part = OutboxPart(part)
         self._sent = sent
         self._progress = progress
         self._ahead = ahead or {}
@@ -148,29 +144,26 @@ class Sender:
         """Bytes, then claims of runs, then transactions by the time of their commit."""
         self._upload()
         waiting = sorted(
-            ((entry, project) for project in self._projects() for entry in self._transactions(project)),
+            (
+                (entry, project)
+                for project in self._part.projects()
+                for entry in self._part.transactions(project)
+            ),
             key=lambda found: (found[0].time, found[0].seq),
         )
-        for project in self._projects():
+        for project in self._part.projects():
             self._claim_runs(project)
-        known = {project: self._known(project) for project in self._projects()}
+        known = {project: self._known(project) for project in self._part.projects()}
         for transaction, project in waiting:
             self._commit(project, transaction, known[project])
-
-    def _projects(self) -> list[ProjectName]:
-        return [
-            ProjectName(entity, project)
-            for entity in self._local.folders("projects/")
-            for project in self._local.folders(f"projects/{entity}/")
-        ]
 
     # Bytes
 
     def _upload(self) -> None:
-        keys = [found.key for found in self._local.list("packs/")]
-        for project in self._projects():
+        keys = [found.key for found in self._part.local.list("packs/")]
+        for project in self._part.projects():
             prefix = project_prefix(project.entity, project.project)
-            keys += [found.key for found in self._local.list(f"{prefix}runs/")]
+            keys += [found.key for found in self._part.local.list(f"{prefix}runs/")]
         # A part of a history is visible by its marker: what the marker names goes first.
         late = [key for key in keys if "/history/" in key and key.endswith(".json")]
         early = [
@@ -186,7 +179,7 @@ class Sender:
             self._sent.uploaded_bytes += self._upload_one(key)
 
     def _upload_one(self, key: str) -> int:
-        path = self._part / key
+        path = self._part.folder / key
         size = path.stat().st_size
         if key in self._ahead and self._ahead[key].result() == size:
             return size
@@ -197,7 +190,7 @@ class Sender:
             except NotFoundError:
                 pass  # the usual case: it is new
             # The outbox keeps it until the commit: a collector may take it for garbage as soon as it is there.
-            self._store.backend.write_file(key, linked_copy(path, self._local.staging()))
+            self._store.backend.write_file(key, linked_copy(path, self._part.local.staging()))
             return size
         try:
             self._store.backend.create(key, path.read_bytes())
@@ -208,39 +201,24 @@ class Sender:
     def _claim_runs(self, project: ProjectName) -> None:
         home = self._workspace.project(project)
         prefix = project_prefix(project.entity, project.project)
-        for run in self._local.folders(f"{prefix}runs/"):
+        for run in self._part.local.folders(f"{prefix}runs/"):
             with contextlib.suppress(NotFoundError):
-                self._local.read(f"{prefix}runs/{run}/run.json")
+                self._part.local.read(f"{prefix}runs/{run}/run.json")
                 claim_run(home, run, self._time_of(project, run))
 
     def _time_of(self, project: ProjectName, run: str) -> str:
-        for transaction in self._transactions(project):
+        for transaction in self._part.transactions(project):
             if any(op.get("run") == run and op["op"] == "run.start" for op in transaction.ops):
                 return transaction.time
         return ""
 
     # Transactions
 
-    def _base(self, project: ProjectName) -> Position:
-        prefix = project_prefix(project.entity, project.project)
-        noted = Note(self._part / "base" / digest_of(prefix.encode()).hex()[:40]).read()
-        if noted is None:
-            raise StoreError(f"outbox {self._part}: the base of {project} is missing; its runs stay there")
-        return decode_checkpoint(noted)[1]
-
-    def _transactions(self, project: ProjectName) -> list[Transaction]:
-        prefix = project_prefix(project.entity, project.project)
-        if not self._local.folders(f"{prefix}log/"):
-            return []
-        return [
-            entry.transaction for entry in BackendLog(self._local, prefix).read_after(self._base(project))
-        ]
-
     def _known(self, project: ProjectName) -> set[str]:
         """The ids of the outbox's transactions that the store has; also one whose answer was lost when it was made."""
         home = self._workspace.project(project)
         found = set()
-        for entry in home.log.read_after(self._base(project)):
+        for entry in home.log.read_after(self._part.base(project)):
             found.add(entry.transaction.id)
             found |= {op[SENT_AS] for op in entry.transaction.ops if SENT_AS in op}
         return found
@@ -290,8 +268,8 @@ class Sender:
             anew = stored_anew(self._store, holder)
         except NotFoundError as error:
             raise StoreError(
-                f"outbox {self._part}: {what} relies on bytes that were in the store and were collected ({error});"
-                " log its files again"
+                f"outbox {self._part.folder}: {what} relies on bytes that were in the store and were collected"
+                f" ({error}); log its files again"
             ) from error
         return {**{key: value for key, value in record.items() if key not in PLACES}, **anew}
 
@@ -302,7 +280,7 @@ class Sender:
             with contextlib.suppress(
                 NotFoundError
             ):  # it never lay here: what it holds is looked for in the store
-                source, limits = self._local, self._store.settings.pack
+                source, limits = self._part.local, self._store.settings.pack
                 found = salted_copy(self._store.objects, source, bytes.fromhex(pack), limits).hex()
                 self._sent_as[pack] = found
         return found

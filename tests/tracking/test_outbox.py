@@ -282,3 +282,22 @@ def test_commands_do_not_go_offline(bucket: str) -> None:
     assert done.returncode == 1
     assert "cannot be reached" in done.stderr
     assert syncing.outbox_of(Workspace.open(find_settings(), offline=True)).parts() == []
+
+
+def test_what_waits_is_measured_by_artifact(bucket: str) -> None:
+    with lineart.init(project="team/p", id="away", mode="offline") as run:
+        for number in range(3):
+            run.log_artifact(artifact("data", f"number {number}"))
+        run.log_artifact(artifact("model", "m", "model"))
+    told = subprocess.run([ART, "du", "--json"], check=True, capture_output=True, text=True)
+    facts = json.loads(told.stdout)
+    assert facts["outbox"] == [
+        {"name": "team/p/data", "versions": 3, "logical_bytes": 24},
+        {"name": "team/p/model", "versions": 1, "logical_bytes": 1},
+    ]
+    assert facts["outbox_bytes"] > 25
+    shown = subprocess.run([ART, "du"], check=True, capture_output=True, text=True).stdout
+    assert "team/p/data  3 versions, 24 B" in shown
+    sync(workspace())
+    told = subprocess.run([ART, "du", "--json"], check=True, capture_output=True, text=True)
+    assert json.loads(told.stdout)["outbox"] == []
