@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,34 @@ def pytest_configure() -> None:
             signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session")
+def _bucket_server() -> Iterator[Any]:
+    """With ``LINEART_TEST_STORE=s3``: a server on which each test that has a store in use gets it as a bucket."""
+    if os.environ.get("LINEART_TEST_STORE") != "s3":
+        yield None
+        return
+    sys.path.insert(0, str(Path(__file__).parent / "tests"))
+    import s3server
+
+    with s3server.moto() as server:
+        yield server
+
+
+def _put_store_in_bucket(server: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3server
+    from lineart.storage.store import Store
+
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    url = f"{s3server.new_bucket(server)}/store"
+    made = Store.create(url, cache=home / "maker", entity="default", created="2026-01-02T03:04:05.000006Z")
+    made.close()
+    monkeypatch.setenv("LINEART_STORE", url)
+
+
 @pytest.fixture(autouse=True)
 def _isolated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, _bucket_server: Any
 ) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith(("LINEART_", "WANDB_", "AWS_", "XDG_")) and not name.startswith("LINEART_TEST_"):
@@ -35,6 +61,10 @@ def _isolated(
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("LINEART_STORE", str(tmp_path / "store"))
+    if _bucket_server is not None:
+        if request.node.get_closest_marker("on_disk") is not None:
+            pytest.skip("this test is about a store in a folder")
+        _put_store_in_bucket(_bucket_server, tmp_path / "home", monkeypatch)
     if isinstance(request.node, pytest.DoctestItem):
         monkeypatch.chdir(tmp_path)
     yield

@@ -161,7 +161,7 @@ def test_store_that_goes_in_the_middle_of_a_run_is_told_once_and_all_of_it_is_se
         run.log_artifact(artifact("data", "zero"))
     run = lineart.init(project="team/p", id="cut")
     run.log({"x": 0})
-    run.log_artifact(artifact("early", "1"))
+    run.log_artifact(artifact("early", "1")).wait()
     DOWN[0] = True
     data = run.use_artifact("data:latest")
     for number in range(1, 500):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import TYPE_CHECKING, Any
 
 from ...storage.errors import Error
@@ -22,11 +23,12 @@ def open_parquet(connection: duckdb.DuckDBPyConnection, store: Store, keys: list
         return [str(path) for path in paths]
     name = f"{_SCHEME}{store.settings.store[:12]}"
     if not connection.filesystem_is_registered(name):
-        connection.register_filesystem(_file_system(store, name))
+        connection.register_filesystem(file_system(store, name))
     return [f"{name}://{key}" for key in keys]
 
 
-def _file_system(store: Store, name: str) -> Any:
+def file_system(store: Store, name: str) -> Any:
+    """`store` as a file system that DuckDB can register under `name`."""
     from fsspec.spec import AbstractFileSystem
 
     class StoreFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -60,7 +62,7 @@ def _file_system(store: Store, name: str) -> Any:
             cache_options: Any = None,
             **_: Any,
         ) -> Any:
-            return io.BufferedReader(_StoreFile(store, _key(path)), _READ_AHEAD_BYTES)
+            return _SharedFile(store, _key(path))
 
     return StoreFiles()
 
@@ -69,12 +71,48 @@ def _key(path: str) -> str:
     return path.partition("://")[2] or path
 
 
-class _StoreFile(io.RawIOBase):
-    """A value of a store as a seekable file; each read is one ranged request."""
+class _SharedFile:
+    """A value of a store as DuckDB's threads want it: each seeks and then reads, on the same handle at once.
+
+    So every thread has its own place in it.
+    """
 
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._key = store, key
-        self.size = store.backend.stat(key).size_bytes
+        self._size = store.backend.stat(key).size_bytes
+        self._threads = threading.local()
+
+    def _mine(self) -> io.BufferedReader:
+        if not hasattr(self._threads, "file"):
+            raw = _StoreFile(self._store, self._key, self._size)
+            self._threads.file = io.BufferedReader(raw, _READ_AHEAD_BYTES)
+        mine: io.BufferedReader = self._threads.file
+        return mine
+
+    def read(self, size: int = -1) -> bytes:
+        return self._mine().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._mine().seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._mine().tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _StoreFile(io.RawIOBase):
+    """A value of a store as a seekable file; each read is one ranged request."""
+
+    def __init__(self, store: Store, key: str, size: int) -> None:
+        self._store, self._key, self.size = store, key, size
         self._at = 0
 
     def readable(self) -> bool:
