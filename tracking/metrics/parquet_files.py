@@ -82,21 +82,20 @@ class _SharedFile:
         self._size = store.backend.stat(key).size_bytes
         self._threads = threading.local()
 
-    def _mine(self) -> io.BufferedReader:
+    def _mine(self) -> Any:
         if not hasattr(self._threads, "file"):
             raw = _StoreFile(self._store, self._key, self._size)
             self._threads.file = io.BufferedReader(raw, _READ_AHEAD_BYTES)
-        mine: io.BufferedReader = self._threads.file
-        return mine
+        return self._threads.file
 
     def read(self, size: int = -1) -> bytes:
-        return self._mine().read(size)
+        return bytes(self._mine().read(size))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._mine().seek(offset, whence)
+        return int(self._mine().seek(offset, whence))
 
     def tell(self) -> int:
-        return self._mine().tell()
+        return int(self._mine().tell())
 
     def readable(self) -> bool:
         return True
