@@ -95,27 +95,6 @@ def test_reader_with_empty_cache_fetches_one_file_without_the_rest(bucket: str, 
     assert counting.bytes["read"] < 300_000, "the trailers and one object, not the 800 kB of data"
 
 
-def test_racing_processes_on_a_bucket_get_distinct_gap_free_versions(bucket: str, tmp_path: Path) -> None:
-    art("init", bucket, "--no-config")
-    script = tmp_path / "work.py"
-    script.write_text(
-        "import lineart, sys\n"
-        "with lineart.init() as run:\n"
-        "    for n in range(3):\n"
-        "        a = lineart.Artifact('model', 'model')\n"
-        "        with a.new_file('w.txt') as f: f.write(f'{sys.argv[1]} {n}')\n"
-        "        print(run.log_artifact(a).version, flush=True)\n"
-    )
-    workers = [
-        subprocess.Popen([sys.executable, str(script), str(n)], stdout=subprocess.PIPE, text=True)
-        for n in range(4)
-    ]
-    numbers = sorted(
-        int(line[1:]) for worker in workers for line in worker.communicate(timeout=120)[0].split()
-    )
-    assert numbers == list(range(12))
-
-
 def test_unreachable_store_is_one_line_that_shows_no_secret(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
