@@ -29,7 +29,8 @@ from typing import TypeVar
 
 from .backend import Backend, Buffer, Stat
 from .digest import digest_of
-from .errors import CommError, NotFoundError, StoreError
+from .errors import CommError, NotFoundError
+from .flock import lock, open_lock
 from .local import LocalBackend
 from .notes import Note
 from .wrapper import BackendWrapper
@@ -63,15 +64,8 @@ class Outbox:
         """Say that this process writes to the outbox, until it ends. Raises: StoreError."""
         if self._held is not None:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / "writers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise StoreError(f"outbox {self.folder}: {error.strerror or error}; make room for it") from error
-        with contextlib.suppress(ImportError, OSError):  # no locks here: sending looks at what is there
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        descriptor = open_lock(self.folder / "writers.lock")
+        lock(descriptor, shared=True)
         self._held = descriptor
 
     def release(self) -> None:
@@ -83,17 +77,9 @@ class Outbox:
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether no process writes to the outbox; none begins to meanwhile."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "writers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock(self.folder / "writers.lock")
         try:
-            import fcntl
-
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            yield lock(descriptor, wait=False)
         finally:
             os.close(descriptor)
 

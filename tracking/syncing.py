@@ -25,6 +25,7 @@ from ..artifacts.rebase import SENT_AS, Renumbering, learn, rebase
 from ..storage.copying import salted_copy
 from ..storage.digest import digest_of
 from ..storage.errors import CommError, ConflictError, Error, NotFoundError, StoreError
+from ..storage.flock import lock, open_lock
 from ..storage.lanes import linked_copy
 from ..storage.overlay import Outbox
 from ..storage.store import Store, project_prefix
@@ -96,12 +97,9 @@ def _send_lanes(workspace: Workspace, outbox: Outbox, sent: Sent, progress: Call
 
 @contextlib.contextmanager
 def _only_one(outbox: Outbox) -> Iterator[None]:
-    descriptor = os.open(outbox.folder / "sync.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_lock(outbox.folder / "sync.lock")
     try:
-        with contextlib.suppress(ImportError):  # not POSIX
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         yield
     finally:
         os.close(descriptor)
