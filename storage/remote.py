@@ -34,6 +34,7 @@ from .errors import (
     StoreError,
     UsageError,
 )
+from .s3_options import S3_SCHEMES, split_address
 from .staging import TemporaryStaging
 
 __all__ = ["FsspecBackend"]
@@ -44,13 +45,13 @@ _Result = TypeVar("_Result")
 _PART_BYTES = 32 * 1024 * 1024
 _BUSY_ATTEMPTS = 10
 _BUSY_DELAY_S = 0.05
-_S3 = ("s3", "s3a")
 
 
 class FsspecBackend:
     """Keys are the files below `url`, for example ``s3://bucket/prefix``. See `Backend` for the contract.
 
-    `storage_options` go to the file system. Other than on S3, listings are filtered and sorted here, after the
+    `storage_options` go to the file system; on S3 they may be those of `s3_options`, too, and options in the address
+    go before them. Other than on S3, listings are filtered and sorted here, after the
     file system has given all of the folder.
     Raises: StoreError when the package for the protocol is missing, UsageError when there is no such protocol.
     """
@@ -63,13 +64,16 @@ class FsspecBackend:
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        self._address = url.rstrip("/")
+        self._is_s3 = url.split("://", 1)[0] in S3_SCHEMES
         self._options = dict(storage_options or {})
+        if self._is_s3:
+            url, options = split_address(url)
+            self._options |= options
+        self._address = url.rstrip("/")
         self._sleep = sleep
         self._uniform = uniform
         self._staging = TemporaryStaging()
         self._file_systems: dict[int, Any] = {}
-        self._is_s3 = self._address.split("://", 1)[0] in _S3
         file_system, path = self._open()
         self._file_systems[os.getpid()] = file_system
         self._base = f"{path.rstrip('/')}/"

@@ -35,6 +35,7 @@ from .postgres_log import LOG_FORMAT, PostgresLogs, check_address
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import Retries, RetryingBackend
+from .s3_options import split_address
 from .snapshot import Snapshot
 from .statcache import StatCache
 from .store_log import PREFIX, StoreLog
@@ -129,7 +130,8 @@ def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
     """The backend for a folder's path or a URL.
 
-    Raises: UsageError for a scheme that nothing serves; StoreError when its package is missing.
+    Raises: UsageError for a scheme that nothing serves, a wrong option (`s3_options`) or credentials in the address;
+    StoreError when its package is missing.
     """
     if "\0" in url:
         raise UsageError(f"store {url!r}: has a NUL; expected a folder or a URL such as s3://bucket/prefix")
@@ -140,6 +142,7 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
         return LocalBackend(Path(rest))
     if not rest:
         raise UsageError(f"store {url!r}: expected a folder or a URL such as s3://bucket/prefix")
+    split_address(url)  # refuses credentials
     from .remote import FsspecBackend
 
     return FsspecBackend(url, storage_options)
