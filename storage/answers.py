@@ -10,7 +10,7 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Answer", "classify", "describe", "without_credentials"]
+__all__ = ["Answer", "classify", "describe", "error_code", "without_credentials"]
 
 
 class Answer(enum.Enum):
@@ -81,7 +81,14 @@ def describe(error: BaseException) -> str:
     if status is not None:
         return f"answered {status} {code}".rstrip()
     text = next(iter(str(error).splitlines()), "")
+    if isinstance(error, TimeoutError) and not text:
+        text = "no byte has moved for too long"
     return without_credentials(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def error_code(error: BaseException) -> str:
+    """The server's own word for it, such as ``NoSuchUpload``; empty when there is none."""
+    return _status_and_code(error)[1]
 
 
 def without_credentials(text: str) -> str:

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import s3
+from . import s3, s3_multipart
 from .answers import Answer, classify, describe, without_credentials
 from .backend import Buffer, Stat, check_key, check_prefix
 from .errors import (
@@ -41,8 +41,6 @@ __all__ = ["FsspecBackend"]
 
 _Result = TypeVar("_Result")
 
-# s3fs sends files of less than two parts with one PUT: 32 MiB makes multipart begin at 64 MiB.
-_PART_BYTES = 32 * 1024 * 1024
 _BUSY_ATTEMPTS = 10
 _BUSY_DELAY_S = 0.05
 
@@ -106,8 +104,11 @@ class FsspecBackend:
         target = self._path(key)
         if not path.is_file():
             raise NotFoundError(f"file {path} for key {key!r} is not there; write it to staging() first")
-        part = {"chunksize": _PART_BYTES} if self._is_s3 else {}
-        self._call("write", key, lambda: self._fs().put_file(os.fspath(path), target, **part))
+        if self._is_s3 and path.stat().st_size >= s3_multipart.MULTIPART_BYTES:
+            self._call("write", key, lambda: s3_multipart.upload(self._fs(), target, path))
+        else:
+            whole = {"chunksize": s3_multipart.MULTIPART_BYTES} if self._is_s3 else {}  # in one piece
+            self._call("write", key, lambda: self._fs().put_file(os.fspath(path), target, **whole))
         path.unlink(missing_ok=True)
 
     def create(self, key: str, data: Buffer) -> None:
@@ -154,6 +155,17 @@ class FsspecBackend:
         for path in paths:
             with contextlib.suppress(NotFoundError):  # no error, says the contract
                 self._call("delete", path.removeprefix(self._base), partial(self._fs().rm_file, path))
+
+    def drop_unfinished(self, before_s: float) -> int:
+        """Drop what uploads that began before `before_s` (seconds since the epoch) have left; how many there were.
+
+        Values stay as they are. An upload that is still going on begins anew. Other services than S3 keep nothing.
+        """
+        if not self._is_s3:
+            return 0
+        return self._call(
+            "abort uploads of", "", lambda: s3_multipart.abort_before(self._fs(), self._base, before_s)
+        )
 
     def staging(self) -> Path:
         try:

@@ -18,7 +18,9 @@ from .s3_options import TIMEOUT_S, s3fs_options
 
 __all__ = ["RETRIES", "delete_objects", "head_object", "list_folders", "list_objects", "with_patience"]
 
-RETRIES = 1  # of s3fs, each of which is `_ATTEMPTS` of botocore; `RetryingBackend` knows better how long to wait
+RETRIES = (
+    1  # of s3fs, each of which is `_ATTEMPTS` of botocore; `RetryingBackend` knows better how long to wait
+)
 _ATTEMPTS = 3
 _CONNECT_S = 4.0  # two lost packets: a SYN is sent again after 1 and after 3 seconds
 _KEYS_PER_DELETE = 1000  # the limit of the service

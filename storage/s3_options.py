@@ -21,10 +21,33 @@ S3_SCHEMES = ("s3", "s3a")
 TIMEOUT_S = 30.0  # no byte moved for so long: the transfer has stalled
 
 _ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
-_PASSED_ON = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")  # tables for s3fs, in settings files only
+_PASSED_ON = (
+    "client_kwargs",
+    "config_kwargs",
+    "s3_additional_kwargs",
+)  # tables for s3fs, in settings files only
 _CREDENTIALS = {
-    *("key", "key_id", "access_key", "access_key_id", "secret", "secret_key", "secret_access_key", "username", "user"),
-    *("token", "session_token", "security_token", "password", "credential", "credentials", "signature", "sig"),
+    *(
+        "key",
+        "key_id",
+        "access_key",
+        "access_key_id",
+        "secret",
+        "secret_key",
+        "secret_access_key",
+        "username",
+        "user",
+    ),
+    *(
+        "token",
+        "session_token",
+        "security_token",
+        "password",
+        "credential",
+        "credentials",
+        "signature",
+        "sig",
+    ),
     *("account_key", "sas", "sas_token", "connection_string", "client_secret"),
 }
 _HOW = (
@@ -40,7 +63,9 @@ def _switch(text: str) -> bool:
 
 
 def _endpoint(text: str) -> str:
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?/?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?", text):
+    if not re.fullmatch(
+        r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?/?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?", text
+    ):
         raise ValueError("an address such as https://minio.example.org:9000, without user and password")
     return text.rstrip("/")
 
@@ -96,7 +121,9 @@ def split_address(url: str) -> tuple[str, dict[str, Any]]:
     place, question, query = rest.partition("?")
     has_user = "@" in place if scheme in S3_SCHEMES else re.match(r"[^/@]*:.*@", place) is not None
     if has_user:
-        raise UsageError(f"store {without_credentials(url)}: the address has a user or password before '@'; {_HOW}")
+        raise UsageError(
+            f"store {without_credentials(url)}: the address has a user or password before '@'; {_HOW}"
+        )
     if scheme not in S3_SCHEMES:
         for name, _ in parse_qsl(query, keep_blank_values=True):
             _refuse_credential(f"store {without_credentials(url)}", name)

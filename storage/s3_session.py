@@ -4,9 +4,10 @@ aiohttp has limits for the connection and for each piece of an answer, none for 
 reading an upload hangs for ever. So each request is watched from here. What counts as moving:
 
 - a piece of the body given to the connection,
-- bytes that the system has sent and the other side has taken (the send queue of the socket, where the system tells):
-  on a slow line megabytes lie there for minutes after the last piece was given,
-- the answer; for its body the limit of aiohttp goes on.
+- bytes that the other side has taken out of the send queue of the socket, where the system tells: on a slow line
+  megabytes lie there for minutes after the last piece was given,
+- the answer. A proxy on the way may hold megabytes, too, which nobody sees: so the answer to a body may take as much
+  longer as the body took. For the body of an answer aiohttp has a limit.
 
 A stalled request is not repeated here: botocore would make minutes of it. `RetryingBackend` repeats it.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import sys
 from collections.abc import AsyncIterable
 from typing import Any
@@ -29,7 +31,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 __all__ = ["TransferStalled", "WatchedSession"]
 
 _PIECE_BYTES = 128 * 1024
-_QUEUED_BYTES = 64 * 1024  # less than this in the send queue is on its way
+_UNLIMITED_S = 7 * 24 * 3600.0  # what aiohttp is told where this module looks itself
 _FIRST_ANSWER_S = 10.0  # a service that has never answered is given up earlier: the run goes on offline
 _LOOKS = 20  # a limit is looked at this often
 
@@ -41,10 +43,13 @@ class TransferStalled(Exception):
 class _Progress:
     """When something moved last on one request, in seconds of the loop's clock."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
         self._loop = loop
+        self.limit_s = limit_s
+        self._begin_s = loop.time()
         self._transport: Any = None
         self._queued_bytes = 0
+        self.is_sent = False
         self._moved_s = loop.time()
 
     def moved(self) -> None:
@@ -54,13 +59,14 @@ class _Progress:
         """From now on look at what waits behind `writer`, too."""
         self._transport = getattr(writer, "transport", None)
 
-    def still_s(self) -> float:
-        """For how long nothing has moved."""
+    def has_stalled(self) -> bool:
+        """Whether nothing has moved for too long."""
         queued_bytes = self.queued_bytes()
         if queued_bytes != self._queued_bytes:
             self._queued_bytes = queued_bytes
             self.moved()
-        return self._loop.time() - self._moved_s
+        took_s = self._moved_s - self._begin_s if self.is_sent and not queued_bytes else 0.0
+        return self._loop.time() - self._moved_s > self.limit_s + took_s
 
     def queued_bytes(self) -> int:
         """What was given to the connection and the other side has not taken, as far as the system tells."""
@@ -84,7 +90,7 @@ class _WatchedBody(aiohttp.payload.Payload):
     def __init__(self, value: Any, progress: _Progress) -> None:
         super().__init__(value, content_type="application/octet-stream")
         self._progress = progress
-        self._size = None if isinstance(value, AsyncIterable) else len(value)
+        self._size = len(value) if isinstance(value, (bytes, bytearray)) else None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("a body of a request is not text")
@@ -100,15 +106,12 @@ class _WatchedBody(aiohttp.payload.Payload):
                 await writer.write(piece)
                 self._progress.moved()
         else:
-            view = memoryview(self._value)
-            for start in range(0, len(view), _PIECE_BYTES):
-                await writer.write(view[start : start + _PIECE_BYTES])
+            # botocore has made it a stream: of bytes in memory, so reading it here keeps nobody waiting.
+            stream = self._value if isinstance(self._value, io.IOBase) else io.BytesIO(self._value)
+            while piece := stream.read(_PIECE_BYTES):
+                await writer.write(piece)
                 self._progress.moved()
-        # The limit for the answer begins when this returns: not before the body has left.
-        wait_s = 0.001
-        while self._progress.queued_bytes() > _QUEUED_BYTES:
-            await asyncio.sleep(wait_s)
-            wait_s = min(0.1, 2 * wait_s)
+        self._progress.is_sent = True
 
 
 class WatchedSession(AIOHTTPSession):  # type: ignore[misc]  # has no types
@@ -117,26 +120,27 @@ class WatchedSession(AIOHTTPSession):  # type: ignore[misc]  # has no types
     _has_answered = False
 
     async def send(self, request: Any) -> Any:
-        progress = _Progress(asyncio.get_running_loop())
-        body = request.body
-        if isinstance(body, (bytes, bytearray, memoryview)) and len(body) > 0:
-            request.body = _WatchedBody(body, progress)
-        elif isinstance(body, AsyncIterable):
-            request.body = _WatchedBody(body, progress)
-        elif body:
-            return await super().send(request)  # nothing that Lineart sends, and its progress is not seen
-        limit_s = self._timeout.sock_read
+        timeout: Any = self._timeout
+        limit_s = timeout.sock_read
         if not self._has_answered:
             limit_s = min(limit_s, _FIRST_ANSWER_S)
+        progress = _Progress(asyncio.get_running_loop(), limit_s)
+        body = request.body
+        if isinstance(body, (io.BytesIO, bytes, bytearray, AsyncIterable)):
+            request.body = _WatchedBody(body, progress)
+            request.context = {**(getattr(request, "context", None) or {}), "read_timeout": _UNLIMITED_S}
+        elif body:
+            return await super().send(request)  # nothing that Lineart sends, and its progress is not seen
         task = asyncio.ensure_future(super().send(request))
         try:
             while not (await asyncio.wait({task}, timeout=limit_s / _LOOKS))[0]:
-                if progress.still_s() > limit_s:
+                if progress.has_stalled():
                     raise TransferStalled(f"no byte has moved for {limit_s:g} s")
             answer = task.result()
-        except (ReadTimeoutError, ConnectTimeoutError) as error:
-            what = "no connection" if isinstance(error, ConnectTimeoutError) else "no byte has moved"
-            raise TransferStalled(f"{what} for the time allowed") from error
+        except ConnectTimeoutError as error:
+            raise TransferStalled(f"no connection within {timeout.sock_connect:g} s") from error
+        except ReadTimeoutError as error:
+            raise TransferStalled(f"no byte has moved for {limit_s:g} s") from error
         finally:
             if not task.done():
                 task.cancel()

@@ -40,6 +40,7 @@ from .snapshot import Snapshot
 from .statcache import StatCache
 from .store_log import PREFIX, StoreLog
 from .transaction import canonical_json
+from .wrapper import BackendWrapper
 
 FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
 SETTINGS_KEY = "lineart.json"
@@ -404,6 +405,18 @@ class Store:
         """Every pack (hexadecimal) and its size in bytes."""
         found = self.backend.list("packs/")
         return {stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes for stat in found}
+
+    def drop_unfinished(self, before_s: float) -> int:
+        """Drop what uploads that began before `before_s` (seconds since the epoch) have left in the bucket; how many.
+
+        Values stay as they are. Raises: StoreError where that is not allowed, CommError.
+        """
+        from .remote import FsspecBackend
+
+        inner = self.backend
+        while isinstance(inner, BackendWrapper):
+            inner = inner._inner
+        return inner.drop_unfinished(before_s) if isinstance(inner, FsspecBackend) else 0
 
     def close(self) -> None:
         """Release what the store holds open."""

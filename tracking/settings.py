@@ -56,9 +56,9 @@ def find_settings(
     """The choice for a process in `folder` (default: the current one).
 
     Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`, `LINEART_CACHE_SIZE`,
-    `LINEART_DATA`, `LINEART_STORAGE_OPTIONS` (for project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them); `lineart.toml` or
-    `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
-    folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
+    `LINEART_DATA`, `LINEART_STORAGE_OPTIONS` (for project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them);
+    `lineart.toml` or `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's
+    configuration folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
     Raises: UsageError for a file that is not TOML or has unknown keys, for wrong options of a store on S3, and for
     credentials in its address; InvalidNameError.
     """
