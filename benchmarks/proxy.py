@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -240,7 +241,10 @@ def running_proxy(upstream: str, *, delay_ms: float = 0.0) -> Iterator[RunningPr
 
 async def _main(upstream: str, delay_ms: float) -> None:
     proxy = Proxy(upstream, Behaviour(delay_ms=delay_ms))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_HEAD_LIMIT_BYTES)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    # Else the system takes in megabytes while this stalls or is slow, and the client sees nothing of it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE_BYTES)
+    server = await asyncio.start_server(proxy.serve, sock=listening, limit=_HEAD_LIMIT_BYTES)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

@@ -145,5 +145,6 @@ class WatchedSession(AIOHTTPSession):  # type: ignore[misc]  # has no types
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
+            request.body = body  # botocore winds it back when it sends the request again
         self._has_answered = True
         return answer
