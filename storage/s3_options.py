@@ -219,7 +219,8 @@ def _agreeing(found: dict[str, Any], origin: str) -> dict[str, Any]:
 
 def _shown(text: str) -> str:
     """What may stand in a message: the user may have put a secret anywhere."""
-    return without_credentials(text if len(text) <= 40 else f"{text[:40]}…")
+    shown = without_credentials(text)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"
 
 
 def _known_words(names: tuple[str, ...] = tuple(_OPTIONS)) -> str:
