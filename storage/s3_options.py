@@ -143,8 +143,6 @@ def parse_options(query: str, origin: str) -> dict[str, Any]:
         if known in found:
             raise UsageError(f"{origin}: option {name!r} is given twice; give it once")
         found[known] = _parsed(known, name, text, origin)
-    if query.strip() and not found:
-        raise UsageError(f"{origin}: {_shown(query)!r} is no option; expected {_known_words()}")
     return _agreeing(found, origin)
 
 

@@ -124,11 +124,11 @@ def test_settings_file_has_the_same_options_and_tables_for_s3fs() -> None:
         "anon": False,
         "config_kwargs": {"s3": {"addressing_style": "virtual"}},
     }
-    with pytest.raises(UsageError, match="unknown option 'regoin'; expected region, .*, client_kwargs"):
+    with pytest.raises(UsageError, match=r"unknown option 'regoin'; expected region, .*, client_kwargs"):
         check_options({"regoin": "x"}, "here")
     with pytest.raises(UsageError, match="expected a table"):
         check_options({"client_kwargs": 3}, "here")
-    with pytest.raises(UsageError, match="'nothing' is no option|unknown option"):
+    with pytest.raises(UsageError, match="unknown option 'nothing'"):
         parse_options("nothing", "LINEART_STORAGE_OPTIONS")
 
 
