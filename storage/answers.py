@@ -59,6 +59,8 @@ def classify(error: BaseException) -> Answer:
     if status is not None:
         if status == 400 and code in _TRANSFER_CODES:
             return Answer.UNREACHABLE
+        if code == "BlobAlreadyExists":  # how Azure says 412, with 409
+            return Answer.TAKEN
         known = _BY_STATUS.get(status)
         if known is not None:
             return known
@@ -107,9 +109,10 @@ def _status_and_code(error: BaseException) -> tuple[int | None, str]:
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if isinstance(status, int):
                 return status, str(response.get("Error", {}).get("Code", ""))
-        status = getattr(cause, "status", None)  # aiohttp's ClientResponseError, and file systems built on it
+        # aiohttp's ClientResponseError and file systems built on it, Azure's HttpResponseError
+        status = getattr(cause, "status", getattr(cause, "status_code", None))
         if isinstance(status, int):
-            return status, ""
+            return status, str(getattr(cause, "error_code", None) or "")
     return None, ""
 
 

@@ -85,16 +85,27 @@ class FsspecBackend:
         if length == 0:
             self.stat(key)  # an empty range cannot be asked for, but the key must be there
             return b""
-        # A suffix is read whole and cut here, since where it begins is known only afterwards. A plain read is a
-        # range too: without one s3fs asks for the size first.
-        end = None if length is None or start < 0 else start + length
         try:
+            if not self._is_s3:
+                return self._read_clamped(path, start, length)
+            # A suffix is read whole and cut here, since where it begins is known only afterwards. A plain read is a
+            # range too: without one s3fs asks for the size first.
+            end = None if length is None or start < 0 else start + length
             value = bytes(self._fs().cat_file(path, start=start, end=end))
         except Exception as error:  # file systems raise anything; classified below
             if classify(error) is Answer.BEHIND_END:
                 return b""
             raise self._error("read", key, error) from error
         return value if length is None else value[:length]
+
+    def _read_clamped(self, path: str, start: int, length: int | None) -> bytes:
+        """Where a range that leaves the value is an error, and a suffix unknown: the size first."""
+        if start == 0 and length is None:
+            return bytes(self._fs().cat_file(path))
+        size_bytes, _ = self._size_and_time(path)
+        begin = max(0, size_bytes + start) if start < 0 else start
+        end = size_bytes if length is None else min(size_bytes, begin + length)
+        return bytes(self._fs().cat_file(path, start=begin, end=end)) if begin < end else b""
 
     def write(self, key: str, data: Buffer) -> None:
         path = self._path(key)
