@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..storage.actor import log_time
 from ..storage.condemned import PacksCondemned
 from ..storage.digest import parse_hex
-from ..storage.errors import ConflictError, FormatError
+from ..storage.errors import ConflictError, FormatError, StoreError
 from ..storage.gc import (
     Final,
     Plan,
@@ -88,6 +88,8 @@ class Collector:
         self.young_bytes = (
             0  # of packs that nothing needs, but too young for a plan, when the last one was made
         )
+        self.unfinished_uploads = 0  # that were dropped, all begun more than a day ago
+        self.unfinished_error: StoreError | None = None  # why they could not be looked for
         self._now_s = now_s
         self._lists: dict[str, list[str]] = {}  # objects with lists of packs, each read once
         self._projects: dict[ProjectName, Project] = {}
@@ -114,7 +116,16 @@ class Collector:
                 outcomes.append(self._told(plan, "planned", grace_s))
             else:
                 outcomes.append(self.finish(plan))
+        if not dry_run:
+            self._drop_unfinished()
         return outcomes
+
+    def _drop_unfinished(self) -> None:
+        """Whatever the grace, only what is a day old: who is still sending would begin anew."""
+        try:
+            self.unfinished_uploads = self.store.drop_unfinished(self._now_s() - _YOUNG_S)
+        except StoreError as error:  # rights that a collector can do without; it is told
+            self.unfinished_error = error
 
     def _continue(self, plan_id: str, is_final: bool, grace_s: float, dry_run: bool) -> Outcome:
         plan = self._read(plan_id)

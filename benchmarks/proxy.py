@@ -1,11 +1,13 @@
-"""A small HTTP proxy before an S3 server: adds time to each request, counts them, fails them, loses answers, refuses.
+"""A small HTTP proxy before an S3 server: adds time to requests, counts, fails, slows and stalls them, loses answers.
 
     python benchmarks/proxy.py http://127.0.0.1:9000 --delay-ms 20
 
 prints the address that it listens on and serves until its standard input ends. It is steered by requests to itself:
 ``GET /_proxy/stats`` gives the counts since the last ``/_proxy/reset``; ``/_proxy/set?delay_ms=20&fail=0.1&refuse=1``
 changes what it does: `fail` is the share of requests answered 503 before they reach the server, `lose` the share whose
-answer is thrown away after the server has acted on them, `refuse` closes every connection.
+answer is thrown away after the server has acted on them, `refuse` closes every connection. The next `stall` requests
+with a body or an answer longer than `stall_bytes` stop there, for as long as the client likes; with ``stall_bytes=-1``
+before anything of the answer. `speed` is how many bytes a second pass on each connection (0: all that come).
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +39,9 @@ class Behaviour:
     fail: float = 0.0
     lose: float = 0.0
     refuse: float = 0.0
+    stall: float = 0.0
+    stall_bytes: float = 64 * 1024
+    speed: float = 0.0
     chance: random.Random = field(default_factory=lambda: random.Random(0))
 
 
@@ -76,6 +82,8 @@ class Proxy:
                     return
         except (ConnectionError, asyncio.IncompleteReadError, OSError):
             return  # the client or the server has gone: nothing is left to pass on
+        except asyncio.CancelledError:
+            return  # the proxy ends while this is stalled
         finally:
             for end in (writer, upstream[1] if upstream else None):
                 if end is not None:
@@ -99,22 +107,32 @@ class Proxy:
                 line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:")
             )
         to_server.write(head)
-        await _copy_body(reader, to_server, head)
+        await _copy_body(reader, to_server, head, self._moderate)
         await to_server.drain()
         answer = await _head(from_server)
         if not answer:
             return False
+        if self.behaviour.stall_bytes < 0:
+            await self._moderate(0)
         sink = None if loses else writer
         if sink is not None:
             sink.write(answer)
         status = int(answer.split(b" ", 2)[1])
         ends_open = b"content-length:" not in answer.lower() and b"chunked" not in answer.lower()
         if method != "HEAD" and status not in (204, 304):
-            await _copy_body(from_server, sink, answer, until_end=ends_open)
+            await _copy_body(from_server, sink, answer, self._moderate, until_end=ends_open)
         if sink is not None:
             await sink.drain()
         closes = b"connection: close" in answer.lower() or answer.startswith(b"HTTP/1.0") or ends_open
         return not loses and not (closes and method != "HEAD")
+
+    async def _moderate(self, passed_bytes: int, piece_bytes: int = 0) -> None:
+        """Wait behind a piece of a body, of which `passed_bytes` have passed; for ever, if it is to stall."""
+        if self.behaviour.stall > 0 and passed_bytes > self.behaviour.stall_bytes:
+            self.behaviour.stall -= 1
+            await asyncio.Event().wait()
+        if self.behaviour.speed:
+            await asyncio.sleep(piece_bytes / self.behaviour.speed)
 
     def _steer(self, path: str) -> bytes:
         parts = urlsplit(path)
@@ -141,7 +159,12 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _copy_body(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, head: bytes, *, until_end: bool = False
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter | None,
+    head: bytes,
+    moderate: Callable[[int, int], Awaitable[None]] | None = None,
+    *,
+    until_end: bool = False,
 ) -> None:
     length: float = float("inf") if until_end else 0
     for line in head.split(b"\r\n")[1:]:
@@ -151,11 +174,15 @@ async def _copy_body(
         elif name.lower() == b"transfer-encoding" and b"chunked" in value.lower():
             await _copy_chunks(reader, writer)
             return
+    passed_bytes = 0
     while length > 0:
         piece = await reader.read(int(min(length, _PIECE_BYTES)))
         if not piece:
             return
         length -= len(piece)
+        passed_bytes += len(piece)
+        if moderate is not None:
+            await moderate(passed_bytes, len(piece))
         if writer is not None:
             writer.write(piece)
             await writer.drain()
@@ -214,7 +241,10 @@ def running_proxy(upstream: str, *, delay_ms: float = 0.0) -> Iterator[RunningPr
 
 async def _main(upstream: str, delay_ms: float) -> None:
     proxy = Proxy(upstream, Behaviour(delay_ms=delay_ms))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=_HEAD_LIMIT_BYTES)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    # Else the system takes in megabytes while this stalls or is slow, and the client sees nothing of it.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE_BYTES)
+    server = await asyncio.start_server(proxy.serve, sock=listening, limit=_HEAD_LIMIT_BYTES)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

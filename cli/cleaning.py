@@ -59,7 +59,8 @@ def gc(grace: float, compact_below: int, dry_run: bool, as_json: bool) -> None:
 
     With --json: dry_run, plans (a list of plan, state: planned, waiting, deleted or cancelled, time, due, bytes,
     copied_bytes, spared: the packs that are needed after all, packs: a list of pack, bytes, reason: dead or sparse,
-    live_bytes, runs: a list of run, bytes), young_bytes (of packs that nothing needs yet and that are too young).
+    live_bytes, runs: a list of run, bytes), young_bytes (of packs that nothing needs yet and that are too young),
+    unfinished_uploads (in a bucket: begun a day ago or earlier, never ended, dropped; null: not allowed to look).
 
     \b
     art gc --dry-run
@@ -73,9 +74,23 @@ def gc(grace: float, compact_below: int, dry_run: bool, as_json: bool) -> None:
     outcomes = collector.collect(grace_s=grace, share=compact_below / 100, dry_run=dry_run)
     if as_json:
         plans = [_outcome_record(outcome) for outcome in outcomes]
-        say_json({"dry_run": dry_run, "plans": plans, "young_bytes": collector.young_bytes})
+        unfinished = None if collector.unfinished_error else collector.unfinished_uploads
+        say_json(
+            {
+                "dry_run": dry_run,
+                "plans": plans,
+                "young_bytes": collector.young_bytes,
+                "unfinished_uploads": unfinished,
+            }
+        )
     else:
         _say_outcomes(outcomes, collector.young_bytes, dry_run=dry_run)
+        if collector.unfinished_uploads:
+            note(
+                f"{counted(collector.unfinished_uploads, 'unfinished upload')} of a day ago or earlier dropped"
+            )
+        if collector.unfinished_error:
+            note(f"unfinished uploads were not looked for: {collector.unfinished_error}")
 
 
 def _outcome_record(outcome: Outcome) -> dict[str, Any]:

@@ -254,6 +254,11 @@ def child_environment(
     run: Run, settings: StoreChoice, environ: Mapping[str, str], *, alias: bool
 ) -> dict[str, str]:
     """The variables by which the command's processes find their run, and Python in them the alias of `wandb`."""
+    from ..storage.s3_options import split_address
+
+    store = run.url.removeprefix("file://").partition("#")[0]  # another one than the settings' offline
+    if split_address(settings.store)[0].rstrip("/") == store:
+        store = settings.store  # with the options of its address
     found = {
         **environ,
         "LINEART_ATTACH": run.path,
@@ -261,9 +266,7 @@ def child_environment(
         "LINEART_RESUME": "allow",
         "LINEART_PROJECT": run.project,
         "LINEART_ENTITY": run.entity,
-        "LINEART_STORE": run.url.removeprefix("file://").partition("#")[
-            0
-        ],  # another one than the settings' offline
+        "LINEART_STORE": store,
         "LINEART_CACHE": os.path.abspath(settings.cache),
         "LINEART_DATA": os.path.abspath(settings.data),
     }

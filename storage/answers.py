@@ -10,7 +10,7 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Answer", "classify", "describe", "without_credentials"]
+__all__ = ["Answer", "classify", "describe", "error_code", "without_credentials"]
 
 
 class Answer(enum.Enum):
@@ -59,6 +59,8 @@ def classify(error: BaseException) -> Answer:
     if status is not None:
         if status == 400 and code in _TRANSFER_CODES:
             return Answer.UNREACHABLE
+        if code == "BlobAlreadyExists":  # how Azure says 412, with 409
+            return Answer.TAKEN
         known = _BY_STATUS.get(status)
         if known is not None:
             return known
@@ -81,7 +83,14 @@ def describe(error: BaseException) -> str:
     if status is not None:
         return f"answered {status} {code}".rstrip()
     text = next(iter(str(error).splitlines()), "")
+    if isinstance(error, TimeoutError) and not text:
+        text = "no byte has moved for too long"
     return without_credentials(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def error_code(error: BaseException) -> str:
+    """The server's own word for it, such as ``NoSuchUpload``; empty when there is none."""
+    return _status_and_code(error)[1]
 
 
 def without_credentials(text: str) -> str:
@@ -100,9 +109,10 @@ def _status_and_code(error: BaseException) -> tuple[int | None, str]:
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if isinstance(status, int):
                 return status, str(response.get("Error", {}).get("Code", ""))
-        status = getattr(cause, "status", None)  # aiohttp's ClientResponseError, and file systems built on it
+        # aiohttp's ClientResponseError and file systems built on it, Azure's HttpResponseError
+        status = getattr(cause, "status", getattr(cause, "status_code", None))
         if isinstance(status, int):
-            return status, ""
+            return status, str(getattr(cause, "error_code", None) or "")
     return None, ""
 
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import s3
+from . import s3, s3_multipart
 from .answers import Answer, classify, describe, without_credentials
 from .backend import Buffer, Stat, check_key, check_prefix
 from .errors import (
@@ -34,23 +34,22 @@ from .errors import (
     StoreError,
     UsageError,
 )
+from .s3_options import S3_SCHEMES, split_address
 from .staging import TemporaryStaging
 
 __all__ = ["FsspecBackend"]
 
 _Result = TypeVar("_Result")
 
-# s3fs sends files of less than two parts with one PUT: 32 MiB makes multipart begin at 64 MiB.
-_PART_BYTES = 32 * 1024 * 1024
 _BUSY_ATTEMPTS = 10
 _BUSY_DELAY_S = 0.05
-_S3 = ("s3", "s3a")
 
 
 class FsspecBackend:
     """Keys are the files below `url`, for example ``s3://bucket/prefix``. See `Backend` for the contract.
 
-    `storage_options` go to the file system. Other than on S3, listings are filtered and sorted here, after the
+    `storage_options` go to the file system; on S3 they may be those of `s3_options`, too, and options in the address
+    go before them. Other than on S3, listings are filtered and sorted here, after the
     file system has given all of the folder.
     Raises: StoreError when the package for the protocol is missing, UsageError when there is no such protocol.
     """
@@ -63,13 +62,16 @@ class FsspecBackend:
         sleep: Callable[[float], None] = time.sleep,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        self._address = url.rstrip("/")
+        self._is_s3 = url.split("://", 1)[0] in S3_SCHEMES
         self._options = dict(storage_options or {})
+        if self._is_s3:
+            url, options = split_address(url)
+            self._options |= options
+        self._address = url.rstrip("/")
         self._sleep = sleep
         self._uniform = uniform
         self._staging = TemporaryStaging()
         self._file_systems: dict[int, Any] = {}
-        self._is_s3 = self._address.split("://", 1)[0] in _S3
         file_system, path = self._open()
         self._file_systems[os.getpid()] = file_system
         self._base = f"{path.rstrip('/')}/"
@@ -83,16 +85,27 @@ class FsspecBackend:
         if length == 0:
             self.stat(key)  # an empty range cannot be asked for, but the key must be there
             return b""
-        # A suffix is read whole and cut here, since where it begins is known only afterwards. A plain read is a
-        # range too: without one s3fs asks for the size first.
-        end = None if length is None or start < 0 else start + length
         try:
+            if not self._is_s3:
+                return self._read_clamped(path, start, length)
+            # A suffix is read whole and cut here, since where it begins is known only afterwards. A plain read is a
+            # range too: without one s3fs asks for the size first.
+            end = None if length is None or start < 0 else start + length
             value = bytes(self._fs().cat_file(path, start=start, end=end))
         except Exception as error:  # file systems raise anything; classified below
             if classify(error) is Answer.BEHIND_END:
                 return b""
             raise self._error("read", key, error) from error
         return value if length is None else value[:length]
+
+    def _read_clamped(self, path: str, start: int, length: int | None) -> bytes:
+        """Where a range that leaves the value is an error, and a suffix unknown: the size first."""
+        if start == 0 and length is None:
+            return bytes(self._fs().cat_file(path))
+        size_bytes, _ = self._size_and_time(path)
+        begin = max(0, size_bytes + start) if start < 0 else start
+        end = size_bytes if length is None else min(size_bytes, begin + length)
+        return bytes(self._fs().cat_file(path, start=begin, end=end)) if begin < end else b""
 
     def write(self, key: str, data: Buffer) -> None:
         path = self._path(key)
@@ -102,8 +115,11 @@ class FsspecBackend:
         target = self._path(key)
         if not path.is_file():
             raise NotFoundError(f"file {path} for key {key!r} is not there; write it to staging() first")
-        part = {"chunksize": _PART_BYTES} if self._is_s3 else {}
-        self._call("write", key, lambda: self._fs().put_file(os.fspath(path), target, **part))
+        if self._is_s3 and path.stat().st_size >= s3_multipart.MULTIPART_BYTES:
+            self._call("write", key, lambda: s3_multipart.upload(self._fs(), target, path))
+        else:
+            whole = {"chunksize": s3_multipart.MULTIPART_BYTES} if self._is_s3 else {}  # in one piece
+            self._call("write", key, lambda: self._fs().put_file(os.fspath(path), target, **whole))
         path.unlink(missing_ok=True)
 
     def create(self, key: str, data: Buffer) -> None:
@@ -150,6 +166,17 @@ class FsspecBackend:
         for path in paths:
             with contextlib.suppress(NotFoundError):  # no error, says the contract
                 self._call("delete", path.removeprefix(self._base), partial(self._fs().rm_file, path))
+
+    def drop_unfinished(self, before_s: float) -> int:
+        """Drop what uploads that began before `before_s` (seconds since the epoch) have left; how many there were.
+
+        Values stay as they are. An upload that is still going on begins anew. Other services than S3 keep nothing.
+        """
+        if not self._is_s3:
+            return 0
+        return self._call(
+            "abort uploads of", "", lambda: s3_multipart.abort_before(self._fs(), self._base, before_s)
+        )
 
     def staging(self) -> Path:
         try:

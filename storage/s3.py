@@ -14,26 +14,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import CommError, StoreError
+from .s3_options import TIMEOUT_S, s3fs_options
 
 __all__ = ["RETRIES", "delete_objects", "head_object", "list_folders", "list_objects", "with_patience"]
 
-RETRIES = 2  # of s3fs, each of which is as many of botocore; `RetryingBackend` knows better how long to wait
-_ATTEMPTS = 2
-_CONNECT_S, _READ_S = 10, 60
+RETRIES = (
+    1  # of s3fs, each of which is `_ATTEMPTS` of botocore; `RetryingBackend` knows better how long to wait
+)
+_ATTEMPTS = 3
+_CONNECT_S = 4.0  # two lost packets: a SYN is sent again after 1 and after 3 seconds
 _KEYS_PER_DELETE = 1000  # the limit of the service
 _PASSING_CODES = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 
 
 def with_patience(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of s3fs with limits of time and of repetitions, unless the user has chosen some.
+    """The options of s3fs, with limits of repetitions and of time without a byte, unless the user has chosen some.
 
     By default s3fs and botocore together try 25 times: minutes, for a server that closes connections.
     """
-    chosen = dict(options.get("config_kwargs") or {})
-    chosen.setdefault("retries", {"max_attempts": _ATTEMPTS, "mode": "standard"})
-    chosen.setdefault("connect_timeout", _CONNECT_S)
-    chosen.setdefault("read_timeout", _READ_S)
-    return {**options, "config_kwargs": chosen}
+    from .s3_session import WatchedSession
+
+    found = s3fs_options(options)
+    chosen = dict(found.get("config_kwargs") or {})
+    chosen.setdefault("retries", {"total_max_attempts": _ATTEMPTS, "mode": "standard"})
+    limit_s = float(options.get("timeout") or chosen.get("read_timeout") or TIMEOUT_S)
+    chosen["read_timeout"] = limit_s
+    chosen.setdefault("connect_timeout", min(_CONNECT_S, limit_s))
+    chosen.setdefault("http_session_cls", WatchedSession)
+    return {**found, "config_kwargs": chosen}
 
 
 def head_object(fs: Any, path: str) -> tuple[int, float]:

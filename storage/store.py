@@ -36,10 +36,12 @@ from .postgres_log import LOG_FORMAT, PostgresLogs, check_address
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import Retries, RetryingBackend
+from .s3_options import split_address
 from .snapshot import Snapshot
 from .statcache import StatCache
 from .store_log import PREFIX, StoreLog
 from .transaction import canonical_json
+from .wrapper import BackendWrapper
 
 FORMAT = 2  # the newest that this version reads; a store whose logs lie beside its packs is still of format 1
 SETTINGS_KEY = "lineart.json"
@@ -130,7 +132,8 @@ def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
 def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> Backend:
     """The backend for a folder's path or a URL.
 
-    Raises: UsageError for a scheme that nothing serves; StoreError when its package is missing.
+    Raises: UsageError for a scheme that nothing serves, a wrong option (`s3_options`) or credentials in the address;
+    StoreError when its package is missing.
     """
     if "\0" in url:
         raise UsageError(f"store {url!r}: has a NUL; expected a folder or a URL such as s3://bucket/prefix")
@@ -141,6 +144,7 @@ def open_backend(url: str, storage_options: Mapping[str, Any] | None = None) -> 
         return LocalBackend(Path(rest))
     if not rest:
         raise UsageError(f"store {url!r}: expected a folder or a URL such as s3://bucket/prefix")
+    split_address(url)  # refuses credentials
     from .remote import FsspecBackend
 
     return FsspecBackend(url, storage_options)
@@ -408,6 +412,18 @@ class Store:
         """Every pack (hexadecimal) and its size in bytes."""
         found = self.backend.list("packs/")
         return {stat.key.rpartition("/")[2].removesuffix(".pack"): stat.size_bytes for stat in found}
+
+    def drop_unfinished(self, before_s: float) -> int:
+        """Drop what uploads that began before `before_s` (seconds since the epoch) have left in the bucket; how many.
+
+        Values stay as they are. Raises: StoreError where that is not allowed, CommError.
+        """
+        from .remote import FsspecBackend
+
+        inner = self.backend
+        while isinstance(inner, BackendWrapper):
+            inner = inner._inner
+        return inner.drop_unfinished(before_s) if isinstance(inner, FsspecBackend) else 0
 
     def close(self) -> None:
         """Release what the store holds open."""

@@ -82,10 +82,9 @@ def test_unreachable_store_hangs_or_ends_in_a_traceback(
         free.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
         settings = tmp_path / "lineart.toml"
-        settings.write_text(
-            '[storage_options]\nkey = "testing"\nsecret = "testing"\n'
-            f'[storage_options.client_kwargs]\nendpoint_url = "{endpoint}"\nregion_name = "us-east-1"\n'
-        )
+        settings.write_text(f'[storage_options]\nendpoint = "{endpoint}"\nregion = "us-east-1"\n')
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         monkeypatch.chdir(tmp_path)
         with pytest.raises(CommError) as caught:
             Api(store="s3://bucket/prefix")

@@ -104,3 +104,39 @@ def test_unreachable_store_is_one_line_that_shows_no_secret(
     assert "\n" not in str(caught.value)
     assert "testing" not in str(caught.value)
     assert not isinstance(caught.value, UsageError)
+
+
+def test_options_in_the_address_reach_children_and_make_no_other_store(
+    bucket: str, server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "LINEART_STORE"):
+        monkeypatch.delenv(name)
+    options = f"endpoint={server.endpoint}&region=us-east-1&sse=AES256"
+    made = json.loads(art("init", f"{bucket}?{options}", "--json"))
+    assert made["store"] == bucket
+    assert (tmp_path / "lineart.toml").read_text() == f'store = "{bucket}?{options}"\n'
+    child = (
+        "import lineart; lineart.init().log({'loss': 1}); print(lineart.Api().artifact('rows:v0').files()[0])"
+    )
+    (tmp_path / "rows.txt").write_text("1\n2\n")
+    art("put", "rows.txt", "-n", "rows", "-t", "dataset")
+    assert art("exec", "--", sys.executable, "-c", child).splitlines()[-1] == "rows.txt"
+    (tmp_path / "lineart.toml").unlink()
+    monkeypatch.setenv("LINEART_STORAGE_OPTIONS", options)
+    assert art("--store", bucket, "cat", "rows:v0/rows.txt") == "1\n2\n"
+    assert len(list((tmp_path / "home/.cache/lineart/notes").iterdir())) == 1, "one store, one set of notes"
+    refused = art("--store", f"{bucket}?secret=geheim", "ls", code=2)
+    assert "credential" in refused
+    assert "geheim" not in refused
+
+
+def test_gc_drops_uploads_that_nobody_goes_on_with(bucket: str, server: s3server.S3Server) -> None:
+    art("init", bucket, "--no-config")
+    client, name = server.client(), bucket.split("/")[2]
+    for key in ("team/store/packs/aa/x.pack", "team/storehouse/y"):
+        client.create_multipart_upload(Bucket=name, Key=key)  # for this server all of them began in 2010
+    assert json.loads(art("gc", "--dry-run", "--json"))["unfinished_uploads"] == 0
+    assert json.loads(art("gc", "--json"))["unfinished_uploads"] == 1
+    left = client.list_multipart_uploads(Bucket=name)["Uploads"]
+    assert [upload["Key"] for upload in left] == ["team/storehouse/y"]
+    client.close()

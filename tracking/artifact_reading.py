@@ -16,6 +16,7 @@ from ..artifacts.manifest import Entry, Manifest
 from ..artifacts.references import References
 from ..artifacts.stored_diff import diff_stored
 from ..storage.errors import UsageError
+from ..storage.s3_options import S3_SCHEMES, s3fs_options
 from .artifact_identity import ArtifactIdentity
 from .settings import find_settings
 
@@ -75,7 +76,8 @@ def reference_options() -> Mapping[str, Mapping[str, Any]]:
     """
     settings = find_settings()
     scheme, separator, _ = settings.store.partition("://")
-    return {scheme: settings.storage_options} if separator and settings.storage_options else {}
+    options = s3fs_options(settings.storage_options) if scheme in S3_SCHEMES else settings.storage_options
+    return {scheme: options} if separator and options else {}
 
 
 class ArtifactReading(ArtifactIdentity):

@@ -15,10 +15,12 @@ from typing import Any
 
 from ..artifacts.names import ProjectName, check_name
 from ..storage.errors import UsageError
+from ..storage.s3_options import S3_SCHEMES, check_options, parse_options, split_address
 
 DEFAULT_ENTITY = "default"
 DEFAULT_PROJECT = "uncategorized"
 ATTACH_VARIABLE = "LINEART_ATTACH"
+_OPTIONS_VARIABLE = "LINEART_STORAGE_OPTIONS"
 _KEYS = {"store", "project", "entity", "cache", "cache_size", "data", "storage_options", "alerts", "run"}
 
 
@@ -54,10 +56,11 @@ def find_settings(
     """The choice for a process in `folder` (default: the current one).
 
     Order: the arguments; `LINEART_STORE`, `LINEART_PROJECT`, `LINEART_ENTITY`, `LINEART_CACHE`, `LINEART_CACHE_SIZE`,
-    `LINEART_DATA` (for project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them); `lineart.toml` or
-    `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's configuration
-    folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
-    Raises: UsageError for a file that is not TOML or has unknown keys; InvalidNameError.
+    `LINEART_DATA`, `LINEART_STORAGE_OPTIONS` (for project and entity `WANDB_PROJECT`, `WANDB_ENTITY` after them);
+    `lineart.toml` or `[tool.lineart]` of `pyproject.toml` in `folder` or above it; `lineart/config.toml` in the user's
+    configuration folder; else `~/.lineart` and the project `uncategorized`. `project` may be ``entity/project``.
+    Raises: UsageError for a file that is not TOML or has unknown keys, for wrong options of a store on S3, and for
+    credentials in its address; InvalidNameError.
     """
     env = os.environ if environ is None else environ
     home = Path(env.get("HOME") or Path.home())
@@ -90,7 +93,6 @@ def find_settings(
     cache, data = pick("cache", None)[0], pick("data", None)[0]
     data_home = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
     cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
-    options: Mapping[str, Any] = _first(files, "storage_options", {})
     run: Mapping[str, Any] = _first(files, "run", {})
     alerts: list[str] | str = _first(files, "alerts", [])
     if env.get("LINEART_ALERTS"):
@@ -102,7 +104,7 @@ def find_settings(
         entity=None if entity_name is None else check_name(entity_name, "entity"),
         cache=Path(cache).expanduser() if cache else cache_home / "lineart",
         data=Path(data).expanduser() if data else data_home / "lineart",
-        storage_options=options,
+        storage_options=_storage_options(store_url, files, env),
         cache_bytes=_size(pick("cache_size", None)),
         alerts=tuple([alerts] if isinstance(alerts, str) else alerts),
         run=run,
@@ -191,6 +193,24 @@ def _size(found: tuple[str | None, str]) -> int | None:
     if match is None or unit is None:
         raise UsageError(f"cache_size {text!r} of {origin}: expected a size such as '20 GiB' or '500MB'")
     return int(float(match[1]) * unit)
+
+
+def _storage_options(
+    store: str | None, files: list[tuple[Path, Mapping[str, Any]]], env: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """How to get to the store: of the nearest file that says something, and over it of the environment.
+
+    What the address itself says stays there, and goes before both. Raises: UsageError.
+    """
+    path, values = next(((path, values) for path, values in files if "storage_options" in values), (None, {}))
+    options: Mapping[str, Any] = values.get("storage_options", {})
+    split_address(store or "")
+    if (store or "").partition("://")[0] not in S3_SCHEMES:
+        return options
+    if not isinstance(options, Mapping):
+        raise UsageError(f"settings {path}: storage_options is {options!r}; expected a table")
+    said = parse_options(env.get(_OPTIONS_VARIABLE, ""), _OPTIONS_VARIABLE)
+    return {**check_options(options, f"settings {path}: storage_options"), **said}
 
 
 def _first(files: list[tuple[Path, Mapping[str, Any]]], key: str, default: Any) -> Any:

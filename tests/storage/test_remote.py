@@ -303,9 +303,20 @@ def test_python_type_outweighs_the_status(shown: OSError, status: int, code: str
     assert describe(error) == f"answered {status} {code or status}"
 
 
+def azure_error(status: int, code: str) -> Exception:
+    """As azure.core raises them."""
+    error = Exception("whole pages of XML")
+    error.status_code, error.error_code = status, code  # type: ignore[attr-defined]
+    return error
+
+
 @pytest.mark.parametrize(
     "error, answer",
     [
+        (azure_error(409, "BlobAlreadyExists"), Answer.TAKEN),
+        (azure_error(416, "InvalidRange"), Answer.BEHIND_END),
+        (azure_error(403, "AuthorizationFailure"), Answer.REFUSED),
+        (azure_error(503, "ServerBusy"), Answer.UNREACHABLE),
         (FileExistsError(), Answer.TAKEN),
         (FileNotFoundError(), Answer.MISSING),
         (PermissionError(), Answer.REFUSED),

@@ -159,6 +159,10 @@ def test_storage_options_go_to_references_of_the_stores_scheme_only(
     )
     monkeypatch.delenv("LINEART_STORE")
     assert reference_options() == {"s3": {"endpoint_url": "http://here"}}
+    (tmp_path / "lineart.toml").write_text(
+        'store = "s3://bucket/team"\n[storage_options]\nregion = "eu-west-1"\ntimeout = 5\n'
+    )
+    assert reference_options() == {"s3": {"client_kwargs": {"region_name": "eu-west-1"}}}
 
 
 def test_folder_of_a_draft_goes_with_it() -> None:

@@ -132,6 +132,29 @@ def test_options_for_the_store_come_from_the_nearest_file_that_has_some(tmp_path
     assert found.storage_options == {"profile": "work"}
 
 
+def test_options_for_a_store_on_s3_are_checked_and_the_environment_goes_before_files(tmp_path: Path) -> None:
+    scenario.write_tree(
+        tmp_path,
+        {"lineart.toml": 'store = "s3://b/p"\n[storage_options]\nregion_name = "a"\nanon = true\n'},
+    )
+    assert find_settings(environ={}, folder=tmp_path).storage_options == {"region": "a", "anon": True}
+    environ = {"LINEART_STORAGE_OPTIONS": "region=b&timeout=5"}
+    found = find_settings(environ=environ, folder=tmp_path)
+    assert found.storage_options == {"region": "b", "anon": True, "timeout": 5.0}
+    for wrong in ("regoin=b", "anon=perhaps", "secret=x"):
+        with pytest.raises(UsageError, match=r"LINEART_STORAGE_OPTIONS: .*option"):
+            find_settings(environ={"LINEART_STORAGE_OPTIONS": wrong}, folder=tmp_path)
+        assert find_settings(store="/local", environ=environ, folder=tmp_path).store == "/local"
+    with pytest.raises(UsageError, match="unknown option 'regoin'"):
+        find_settings(store="s3://b/p?regoin=x", environ={}, folder=tmp_path)
+    scenario.write_tree(
+        tmp_path, {"lineart.toml": 'store = "s3://b/p"\n[storage_options]\nsecret = "geheim"\n'}
+    )
+    with pytest.raises(UsageError, match=r"lineart\.toml: .*'secret' is a credential") as caught:
+        find_settings(environ={}, folder=tmp_path)
+    assert "geheim" not in str(caught.value)
+
+
 # Project and entity in one
 
 
