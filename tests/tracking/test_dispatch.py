@@ -213,11 +213,11 @@ def _killed(chance: random.Random, name: str) -> list[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        timer = threading.Timer(chance.uniform(0, 1), lambda: writer.send_signal(signal.SIGKILL))
-        timer.start()
-        said = writer.stdout.read().splitlines()
-        timer.cancel()
-    return said
+        said = [writer.stdout.readline() for _ in range(chance.randrange(4))]
+        time.sleep(chance.uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        said += writer.stdout.readlines()
+    return [line.strip() for line in said]
 
 
 def _kill_and_send(times: int) -> None:
