@@ -10,12 +10,17 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
 from ..artifacts.names import ProjectName
+from ..storage.digest import digest_of, is_hex_digest
 from ..storage.errors import Error, IntegrityError, UsageError
 from ..storage.log import Position
+from ..storage.sealed import check_seal, seal
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import canonical_json
 from .facts import SCHEMA_VERSION, TABLES, Facts
@@ -24,6 +29,7 @@ from .schema import VIEWS, base_tables
 if TYPE_CHECKING:
     import duckdb
 
+MARKER_LIMIT_BYTES = 1 << 20
 CHECKPOINT_TAIL = 2000  # transactions; reading as many takes about 0.1 s from a local disk
 
 
@@ -136,16 +142,16 @@ class Catalog:
         folder = f"{project_prefix(project.entity, project.project)}checkpoints/"
         for name in reversed(self.store.backend.folders(folder)):
             try:
-                marker = json.loads(self.store.backend.read(f"{folder}{name}/catalog.json"))
-                if marker["schema"] != SCHEMA_VERSION or set(marker["tables"]) != set(TABLES):
-                    continue
-                self._insert_parquet(f"{folder}{name}/catalog/")
-                return Position(marker["seq"], marker["head"])
-            except (Error, ValueError, KeyError, TypeError):
+                data = self.store.backend.read(f"{folder}{name}/catalog.json", 0, MARKER_LIMIT_BYTES)
+                marker = decode_marker(data, int(name))
+                if marker.is_current:
+                    self._insert_parquet(f"{folder}{name}/catalog/", marker)
+                    return marker.position
+            except (Error, ValueError):
                 continue  # advisory: the log from its start says the same
         return Position()
 
-    def _insert_parquet(self, folder: str) -> None:
+    def _insert_parquet(self, folder: str, marker: Marker) -> None:
         import duckdb
 
         self._connection.execute("BEGIN")
@@ -153,11 +159,14 @@ class Catalog:
             for table in TABLES:
                 data = self.store.backend.local_path(f"{folder}{table}.parquet")
                 if data is not None:
+                    marker.check(table, _digest_of_file(data))
                     self._copy_in(table, data)
                     continue
                 with tempfile.TemporaryDirectory() as temporary:
                     path = Path(temporary, "table.parquet")
-                    path.write_bytes(self.store.backend.read(f"{folder}{table}.parquet"))
+                    content = self.store.backend.read(f"{folder}{table}.parquet")
+                    marker.check(table, digest_of(content).hex())
+                    path.write_bytes(content)
                     self._copy_in(table, path)
         except duckdb.Error as error:
             self._connection.execute("ROLLBACK")
@@ -178,20 +187,68 @@ class Catalog:
         position = self._positions[project]
         folder = f"{project_prefix(project.entity, project.project)}checkpoints/{position.seq:012}/"
         staging = self.store.backend.staging()
+        digests = {}
         for table in TABLES:
             path = staging / f"{os.getpid()}~{project.project}-{position.seq}-{table}.parquet"
             query = f"SELECT * FROM {table} WHERE project = {_quoted(str(project))} ORDER BY position"
             self._connection.execute(
                 f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
             )
+            digests[table] = _digest_of_file(path)
             self.store.backend.write_file(f"{folder}catalog/{table}.parquet", path)
-        marker = {
-            "schema": SCHEMA_VERSION,
-            "seq": position.seq,
-            "head": position.digest,
-            "tables": list(TABLES),
+        marker = Marker(SCHEMA_VERSION, position, digests)
+        self.store.backend.write(f"{folder}catalog.json", marker.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """`catalog.json`: says that the Parquet files of a checkpoint are complete, and what their bytes hash to."""
+
+    schema: int
+    position: Position
+    digests: Mapping[str, str]  # table → BLAKE3 of its file
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this version of Lineart has the same tables."""
+        return self.schema == SCHEMA_VERSION and set(self.digests) == set(TABLES)
+
+    def encode(self) -> bytes:
+        """The bytes of the marker."""
+        value = {
+            "schema": self.schema,
+            "seq": self.position.seq,
+            "head": self.position.digest,
+            "tables": dict(self.digests),
         }
-        self.store.backend.write(f"{folder}catalog.json", canonical_json(marker))
+        return seal(canonical_json(value))
+
+    def check(self, table: str, digest: str) -> None:
+        """Raises: IntegrityError when `digest` is not that of the file of `table`."""
+        if self.digests.get(table) != digest:
+            raise IntegrityError(f"{table}.parquet: it hashes to {digest[:12]}, expected another digest")
+
+
+def decode_marker(data: bytes, seq: int) -> Marker:
+    """The marker of the checkpoint after transaction `seq`. Raises: IntegrityError."""
+    try:
+        check_seal(data)
+        found = json.loads(data)
+        digests = dict.fromkeys(found["tables"], "") | (
+            dict(found["tables"]) if isinstance(found["tables"], dict) else {}
+        )
+        if found["seq"] != seq or not is_hex_digest(found["head"]) or not isinstance(found["schema"], int):
+            raise ValueError(f"it is not that of transaction {seq}")
+        return Marker(found["schema"], Position(seq, found["head"]), digests)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
+        raise IntegrityError(f"catalog.json: {str(error)[:200]}") from error
+
+
+def _digest_of_file(path: Path) -> str:
+    try:
+        return blake3().update_mmap(path).hexdigest()
+    except OSError as error:
+        raise IntegrityError(f"{path.name}: {error.strerror or error}") from error
 
 
 def _quoted(text: str) -> str:

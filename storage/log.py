@@ -22,7 +22,7 @@ from pathlib import Path
 from .backend import Backend, Stat
 from .codec import compress_whole, decompress_whole
 from .errors import ConflictError, IntegrityError, NotFoundError
-from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
+from .transaction import GENESIS, MAX_BYTES, Transaction, chain_digest, decode_transaction
 from .turn import turn
 
 FOLDER_ENTRIES = 1000
@@ -30,6 +30,7 @@ _SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 _FOLDER = re.compile(r"[0-9]{6,}\Z")  # not what a backup program may put there
 _PARALLEL_READS = 16
 _FEW = 3  # entries read one by one before the folder is listed: a listing is one request
+_AT_ONCE = 64  # entries that are read ahead of who folds them
 _FEW_LOCAL = 200  # listing a local folder costs as much as reading a hundred entries
 
 
@@ -82,7 +83,7 @@ class Log:
         is_local = self._backend.local_path(self.prefix + "x") is not None
         for _ in range(_FEW_LOCAL if is_local else _FEW):
             try:
-                data = self._backend.read(self.key(position.seq + 1))
+                data = self._read(self.key(position.seq + 1))
             except NotFoundError:
                 return
             entry = self._entry(data, position)
@@ -127,10 +128,10 @@ class Log:
 
     def _entries(self, keys: Sequence[str], position: Position) -> list[LogEntry]:
         if len(keys) < _FEW:
-            contents = [self._backend.read(key) for key in keys]
+            contents = [self._read(key) for key in keys]
         else:
             with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-                contents = list(pool.map(self._backend.read, keys))
+                contents = list(pool.map(self._read, keys))
         entries = []
         for data in contents:
             entries.append(self._entry(data, position))
@@ -172,6 +173,12 @@ class Log:
         except ConflictError:
             return  # sealed by another client, from the same bytes
 
+    def _read(self, key: str) -> bytes:
+        data = self._backend.read(key, 0, MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise IntegrityError(f"{key}: more than {MAX_BYTES} bytes; no transaction is as long")
+        return data
+
     def _entry(self, data: bytes, position: Position) -> LogEntry:
         seq = position.seq + 1
         transaction = decode_transaction(data, seq=seq, where=self.prefix + "log")
@@ -187,21 +194,22 @@ class Log:
         names = [name for name in self._backend.folders(f"{self.prefix}log/") if _FOLDER.match(name)]
         last_folder = max(map(int, names), default=-1)
         while (folder := first // FOLDER_ENTRIES) <= last_folder:
-            entries = self._segment(folder) if folder < last_folder else None
-            if entries is not None:
-                entries = entries[first - folder * FOLDER_ENTRIES :]
-            else:
-                entries = list(self._listed(first))
-            yield from entries
-            first += len(entries)
-            if first % FOLDER_ENTRIES or not entries:
+            sealed = self._segment(folder) if folder < last_folder else None
+            entries = (
+                self._listed(first) if sealed is None else iter(sealed[first - folder * FOLDER_ENTRIES :])
+            )
+            before = first
+            for data in entries:
+                yield data
+                first += 1
+            if first % FOLDER_ENTRIES or first == before:
                 return
 
     def _segment(self, folder: int) -> list[bytes] | None:
         """The entries of a sealed folder; None when no segment says the same as they do: it is advisory."""
         try:
             frame = self._backend.read(self.segment_key(folder))
-            last = self._backend.read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
+            last = self._read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
             lines = decompress_whole(frame, _SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
         except (NotFoundError, IntegrityError):
             return None
@@ -218,10 +226,11 @@ class Log:
                 break
             wanted.append(found.key)
         if self._backend.local_path(folder + "x") is not None or len(wanted) < _FEW:
-            yield from map(self._backend.read, wanted)
+            yield from map(self._read, wanted)
             return
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-            yield from pool.map(self._backend.read, wanted)
+            for start in range(0, len(wanted), _AT_ONCE):
+                yield from pool.map(self._read, wanted[start : start + _AT_ONCE])
 
 
 def _is_chain(lines: Sequence[bytes]) -> bool:

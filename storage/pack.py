@@ -40,6 +40,8 @@ class PackLimits:
         limits = (self.target_bytes, self.max_bytes, self.max_objects)
         if not all(isinstance(limit, int) and limit > 0 for limit in limits):
             raise ValueError(f"pack limits {limits}: expected whole numbers above 0")
+        if max(self.target_bytes, self.max_bytes) > 1 << 30 or self.max_objects > 1_000_000:
+            raise ValueError(f"pack limits {limits}: expected at most 1 GiB and a million objects")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +13,15 @@ from typing import Any
 from .backend import Backend
 from .cache import BlockCache, CachingBackend
 from .chunker import METADATA_CHUNKER, ChunkerParameters
-from .errors import ConflictError, FormatError, InvalidNameError, NotFoundError, StoreError, UsageError
+from .errors import (
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    InvalidNameError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+)
 from .local import LocalBackend
 from .locations import Locations
 from .log import Log
@@ -23,12 +32,16 @@ from .pack import PackLimits
 from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import RetryingBackend
+from .sealed import check_seal, seal
 from .snapshot import Snapshot
 from .statcache import StatCache
 from .transaction import canonical_json
 
 FORMAT = 1
 SETTINGS_KEY = "lineart.json"
+_SETTINGS_LIMIT_BYTES = 1 << 20
+_ID = re.compile(r"[0-9a-f]{1,64}\Z")  # names folders on this machine
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.\-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class StoreSettings:
 
     def encode(self) -> bytes:
         """The bytes of `lineart.json`."""
-        return canonical_json(
+        value = canonical_json(
             {
                 "capabilities": dict(self.capabilities),
                 "chunker": asdict(self.chunker),
@@ -57,6 +70,7 @@ class StoreSettings:
                 "store": self.store,
             }
         )
+        return seal(value)
 
     @classmethod
     def decode(cls, data: bytes, url: str) -> StoreSettings:
@@ -68,9 +82,10 @@ class StoreSettings:
                 raise FormatError(
                     f"store {url} has format {number}; this version reads format {FORMAT}; upgrade lineart"
                 )
+            _check_seal(data, url)
             return cls(
-                store=str(found["store"]),
-                entity=str(found["entity"]),
+                store=_matching(_ID, found["store"]),
+                entity=_matching(_NAME, found["entity"]),
                 created=str(found["created"]),
                 chunker=ChunkerParameters(**_known(ChunkerParameters, found["chunker"])),
                 metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
@@ -79,8 +94,24 @@ class StoreSettings:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
-                f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
+                f"{SETTINGS_KEY} of {url} is not one ({str(error)[:200]!r}); restore it from a copy"
             ) from error
+
+
+def _check_seal(data: bytes, url: str) -> None:
+    try:
+        check_seal(data)
+    except IntegrityError as error:
+        raise FormatError(
+            f"{SETTINGS_KEY} of {url}: {error}; restore it from a copy,"
+            ' or take its key "verify" out if you have edited it'
+        ) from error
+
+
+def _matching(form: re.Pattern[str], text: str) -> str:
+    if not form.match(text):
+        raise ValueError(f"{text[:80]!r}: expected {form.pattern}")
+    return text
 
 
 def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +212,7 @@ class Store:
         if notes is not None and noted is not None and trusts(notes):
             return cls._of(backend, StoreSettings.decode(noted, backend.url), cache, cache_bytes, notes)
         try:
-            data = backend.read(SETTINGS_KEY)
+            data = backend.read(SETTINGS_KEY, 0, _SETTINGS_LIMIT_BYTES)
         except NotFoundError as error:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'

@@ -17,6 +17,7 @@ from ...artifacts.names import ProjectName
 from ...storage.errors import ConflictError
 from ...storage.store import Store
 from ..run_folder import RunFolder
+from .block_digests import BlockDigests
 from .pieces import Part, Pieces, Tail, collect, run_prefix, write_segment
 
 SMALL_BYTES = 256 * 1024  # parsing as much takes a millisecond or two, less than opening a Parquet file
@@ -62,6 +63,9 @@ def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) ->
     rolled = staging / f"{os.getpid()}~{secrets.token_hex(8)}.parquet"
     try:
         has_rollup, streams = _write_parquet(pieces.tails, data, rolled)
+        digests = {f"{name}.parquet": BlockDigests.of_file(data)}
+        if has_rollup:
+            digests[f"{name}.rollup.parquet"] = BlockDigests.of_file(rolled)
         store.backend.write_file(f"{name}.parquet", data)
         if has_rollup:
             store.backend.write_file(f"{name}.rollup.parquet", rolled)
@@ -74,6 +78,7 @@ def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) ->
         f"{name}.rollup.parquet" if has_rollup else None,
         {tail.writer: tail.end for tail in pieces.tails},
         streams,
+        digests,
     )
     try:
         store.backend.create(f"{folder}{number:06}.json", part.encode())

@@ -224,9 +224,9 @@ class RunHistory:
             wanted = "" if keys is None else f" AND key IN ({', '.join(map(_quoted, keys)) or 'NULL'})"
             selects = []
             parts = [part for part in pieces.parts if stream in part.streams]
-            for part, path in zip(
-                parts, open_parquet(connection, self._store, [p.parquet for p in parts]), strict=True
-            ):
+            digests = {key: digest for part in parts for key, digest in part.digests.items()}
+            paths = open_parquet(connection, self._store, [part.parquet for part in parts], digests)
+            for part, path in zip(parts, paths, strict=True):
                 selects.append(
                     f"SELECT {part.number} AS part, key, step, row, time_us, value, text"
                     f" FROM read_parquet({_quoted(path)}) WHERE stream = '{stream}'{wanted}"
@@ -260,7 +260,7 @@ class RunHistory:
             return None
         if connection.execute("SELECT count(*) FROM tail_cells").fetchall() != [(0,)]:
             return None
-        (path,) = open_parquet(connection, self._store, [having[0].rollup])
+        (path,) = open_parquet(connection, self._store, [having[0].rollup], having[0].digests)
         return (
             connection.execute(
                 _BUCKETS_OF_ROLLUP.format(path=_quoted(path)), [samples, stream, key]
