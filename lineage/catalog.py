@@ -101,11 +101,11 @@ class Catalog:
 
     def _export(self, target: Path) -> None:
         if target.suffix == ".duckdb":
-            self._connection.execute(f"ATTACH {_quoted(str(target))} AS copy")
+            self._connection.execute(f"ATTACH {quoted(str(target))} AS copy")
             self._connection.execute("COPY FROM DATABASE memory TO copy")
             self._connection.execute("DETACH copy")
         else:
-            self._connection.execute(f"EXPORT DATABASE {_quoted(str(target))} (FORMAT parquet)")
+            self._connection.execute(f"EXPORT DATABASE {quoted(str(target))} (FORMAT parquet)")
 
     def close(self) -> None:
         """Free the memory."""
@@ -128,11 +128,7 @@ class Catalog:
             return 0
         facts = Facts()
         facts.add(str(project), (entry.transaction for entry in entries))
-        for table, columns in facts.columns.items():
-            cells = list(columns.values())
-            if cells[0]:
-                values = ", ".join(f"unnest(?::{kind}[])" for kind in TABLES[table].values())
-                self._connection.execute(f"INSERT INTO {table} SELECT {values}", cells)
+        insert_facts(self._connection, facts)
         self._positions[project] = entries[-1].position
         return len(entries)
 
@@ -159,7 +155,7 @@ class Catalog:
             for table in TABLES:
                 data = self.store.backend.local_path(f"{folder}{table}.parquet")
                 if data is not None:
-                    marker.check(table, _digest_of_file(data))
+                    marker.check(table, digest_of_file(data))
                     self._copy_in(table, data)
                     continue
                 with tempfile.TemporaryDirectory() as temporary:
@@ -179,7 +175,7 @@ class Catalog:
     def _copy_in(self, table: str, path: Path) -> None:
         columns = ", ".join(TABLES[table])
         self._connection.execute(
-            f"INSERT INTO {table} SELECT {columns} FROM read_parquet({_quoted(str(path))})"
+            f"INSERT INTO {table} SELECT {columns} FROM read_parquet({quoted(str(path))})"
         )
 
     def _write_checkpoint(self, project: ProjectName) -> None:
@@ -190,11 +186,11 @@ class Catalog:
         digests = {}
         for table in TABLES:
             path = staging / f"{os.getpid()}~{project.project}-{position.seq}-{table}.parquet"
-            query = f"SELECT * FROM {table} WHERE project = {_quoted(str(project))} ORDER BY position"
+            query = f"SELECT * FROM {table} WHERE project = {quoted(str(project))} ORDER BY position"
             self._connection.execute(
-                f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
             )
-            digests[table] = _digest_of_file(path)
+            digests[table] = digest_of_file(path)
             self.store.backend.write_file(f"{folder}catalog/{table}.parquet", path)
         marker = Marker(SCHEMA_VERSION, position, digests)
         self.store.backend.write(f"{folder}catalog.json", marker.encode())
@@ -244,12 +240,30 @@ def decode_marker(data: bytes, seq: int) -> Marker:
         raise IntegrityError(f"catalog.json: {str(error)[:200]}") from error
 
 
-def _digest_of_file(path: Path) -> str:
+def insert_facts(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:
+    """Put rows into the base tables. Raises: IntegrityError for values that no client of ours writes."""
+    import duckdb
+
+    for table, columns in facts.columns.items():
+        cells = list(columns.values())
+        if cells[0]:
+            values = ", ".join(f"unnest(?::{kind}[])" for kind in TABLES[table].values())
+            try:
+                connection.execute(f"INSERT INTO {table} SELECT {values}", cells)
+            except (duckdb.Error, OverflowError, UnicodeEncodeError) as error:
+                raise IntegrityError(
+                    f"the log has a value that is none for the table {table} ({str(error).splitlines()[0][:200]})"
+                ) from error
+
+
+def digest_of_file(path: Path) -> str:
+    """The BLAKE3 of a file in hexadecimal digits. Raises: IntegrityError when it cannot be read."""
     try:
         return blake3().update_mmap(path).hexdigest()
     except OSError as error:
         raise IntegrityError(f"{path.name}: {error.strerror or error}") from error
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """`text` as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

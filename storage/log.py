@@ -26,7 +26,7 @@ from .transaction import GENESIS, MAX_BYTES, Transaction, chain_digest, decode_t
 from .turn import turn
 
 FOLDER_ENTRIES = 1000
-_SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 _FOLDER = re.compile(r"[0-9]{6,}\Z")  # not what a backup program may put there
 _PARALLEL_READS = 16
 _FEW = 3  # entries read one by one before the folder is listed: a listing is one request
@@ -210,7 +210,7 @@ class Log:
         try:
             frame = self._backend.read(self.segment_key(folder))
             last = self._read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
-            lines = decompress_whole(frame, _SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
+            lines = decompress_whole(frame, SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
         except (NotFoundError, IntegrityError):
             return None
         # Who has the last entry has, by the chain, all before it.

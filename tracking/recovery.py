@@ -81,7 +81,7 @@ def settle(
     ended = record.ended if record is not None else {}
     left = [part.writer for part in said if part.writer not in ended]
     files = publish_files(workspace.store, files_of(folder, left)) if left else None
-    compact(workspace.store, project, run, folder)
+    stored = compact(workspace.store, project, run, folder)
     definitions = [*(record.definitions if record is not None else ()), *merged(said).definitions]
     history = RunHistory(workspace.store, project, run, folder)
     defined = defined_summary(history, definitions, merged(said).set_by_user) if left else {}
@@ -93,7 +93,8 @@ def settle(
         ops: list[Op] = []
         if now is None or not now.started:
             ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
-        return ops + _endings(run, [part for part in said if part.writer not in settled], files, defined)
+        ends = _endings(run, [part for part in said if part.writer not in settled], files, defined)
+        return ops + [{**op, "history": stored} if op["op"] == "run.finish" else op for op in ends]
 
     home.commit(decide)
     for writer in writers:

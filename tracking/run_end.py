@@ -111,7 +111,7 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     files = publish_files(store, roots)
     if files is not None:
         op["files"] = files
-    compact(store, project, run.id, folder)
+    op["history"] = compact(store, project, run.id, folder)
     if attached:  # what several processes have logged is one metric
         history = RunHistory(store, project, run.id, folder)
         op["summary"] |= defined_summary(history, definitions, set(op.get("summary_set", ())))

@@ -21,7 +21,7 @@ from .metrics.pieces import run_prefix
 from .values import merge_values
 
 FORMAT = 1
-_CLAIM_LIMIT_BYTES = 1 << 20
+CLAIM_LIMIT_BYTES = 1 << 20
 
 
 def claim_run(project: Project, run: str, time: str) -> bool:
@@ -113,7 +113,7 @@ def read_run(project: Project, run: str) -> RunRecord | None:
     """What the log says of a run, None when nobody has claimed the id. Raises: IntegrityError, CommError."""
     try:
         claimed_at, position = decode_claim(
-            project.store.backend.read(_key(project, run), 0, _CLAIM_LIMIT_BYTES)
+            project.store.backend.read(_key(project, run), 0, CLAIM_LIMIT_BYTES)
         )
         record = RunRecord(run, claimed_at)
     except NotFoundError:

@@ -36,22 +36,30 @@ def compact(store: Store, project: ProjectName, run: str, folder: RunFolder) -> 
     for _ in range(_ATTEMPTS):
         pieces = collect(store, project, run, folder)
         done = {tail.writer: tail.end for tail in pieces.tails}
-        for part in pieces.parts:
-            for writer, end in part.covers.items():
-                done[writer] = max(done.get(writer, 0), end)
         if pieces.tail_bytes <= SMALL_BYTES:
             for tail in pieces.tails:
                 rest = tail.data[tail.stored_end - tail.start :]
                 if any(mark in rest for mark in _ROWS):
                     write_segment(store, project, run, tail.writer, tail.stored_end, rest)
-            return done
+                else:
+                    done[tail.writer] = tail.stored_end
+            return _with_parts(done, pieces)
         try:
             _write_part(store, project, run, pieces)
         except ConflictError:
             continue  # another process compacts this run, too: look at what is left
+        done = _with_parts(done, pieces)
         _remove_segments(store, project, run, done)
         return done
     raise ConflictError(f"run {project}/{run}: its history is being compacted by others; try again")
+
+
+def _with_parts(done: dict[str, int], pieces: Pieces) -> dict[str, int]:
+    """Up to where the store has the journals, by writer."""
+    for part in pieces.parts:
+        for writer, end in part.covers.items():
+            done[writer] = max(done.get(writer, 0), end)
+    return {writer: end for writer, end in done.items() if end}
 
 
 def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) -> None:

@@ -27,11 +27,11 @@ from ..run_folder import RunFolder
 from .block_digests import BlockDigests
 
 FORMAT = 1
-_SEGMENT = re.compile(r"segments/(?P<writer>[^/]+)/(?P<start>\d{12})-(?P<end>\d{12})\.jsonl\.zst\Z")
-_PART = re.compile(r"history/(?P<number>\d{6})\.json\Z")
+SEGMENT_KEY = re.compile(r"segments/(?P<writer>[^/]+)/(?P<start>\d{12})-(?P<end>\d{12})\.jsonl\.zst\Z")
+PART_KEY = re.compile(r"history/(?P<number>\d{6})\.json\Z")
 _LOOKS = 10
 MARKER_LIMIT_BYTES = 64 << 20
-_SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _collect(store: Store, project: ProjectName, run: str, folder: RunFolder | N
     keys = [*store.backend.list(f"{prefix}segments/"), *store.backend.list(f"{prefix}history/")]
     for found in keys:
         name = found.key[len(prefix) :]
-        if match := _PART.match(name):
+        if match := PART_KEY.match(name):
             data = store.backend.read(found.key, 0, MARKER_LIMIT_BYTES)
             part = Part.decode(int(match["number"]), data)
             for key in (part.parquet, part.rollup or part.parquet):
@@ -142,7 +142,7 @@ def _collect(store: Store, project: ProjectName, run: str, folder: RunFolder | N
                         f"{found.key} names {key!r}, which is not of its run; restore it from a copy"
                     )
             parts.append(part)
-        elif match := _SEGMENT.match(name):
+        elif match := SEGMENT_KEY.match(name):
             segments.setdefault(match["writer"], []).append(
                 (int(match["start"]), int(match["end"]), found.key)
             )
@@ -191,7 +191,7 @@ def _tail(
             raise IntegrityError(
                 f"history of {store.url}: {key} starts at {begin}, expected {at}; a segment is missing"
             )
-        data = decompress_whole(store.backend.read(key), _SEGMENT_LIMIT_BYTES)
+        data = decompress_whole(store.backend.read(key), SEGMENT_LIMIT_BYTES)
         pieces.append(data[at - begin :])
         at = end
     stored = at
