@@ -137,7 +137,9 @@ class Project:
         return state, position
 
     def _read_on(self, state: ProjectState, position: Position) -> tuple[ProjectState, Position]:
-        return _folded(state, position, self.log.read_after(position))
+        state, position = _folded(state, position, self.log.read_after(position))
+        self.log.demand_no_hole(position)
+        return state, position
 
     def _checkpoint(self) -> tuple[ProjectState, Position]:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):

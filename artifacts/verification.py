@@ -91,10 +91,12 @@ class Verifier:
         self._broken: dict[bytes, Problem] = {}  # packs without an index that could be read
         self._bad: dict[bytes, Problem] = {}  # objects that are damaged somewhere
         self._named: set[bytes] = set()  # packs that were looked at
+        self._everything = False
         self._large: set[str] = set()  # files in pieces that were hashed
 
     def verify(self, needs: Sequence[Need], *, everything: bool) -> None:
         """Verify what `needs` need; with `everything` all that lies in packs. Raises: CommError, StoreError."""
+        self._everything = everything
         for need in needs:
             self.findings.needs[need.kind] += 1
         if everything:
@@ -112,6 +114,9 @@ class Verifier:
             self._check_bytes(everything=False)
         if any(problem.kind == "object" for problem in self.findings.problems):
             self._name_the_files(needs)
+        for problem in self.findings.problems:
+            if everything and problem.kind in ("object", "pack") and not problem.affected:
+                problem.error = type(problem.error)(f"{problem.error}; what is damaged is in no version")
 
     # Packs
 
@@ -312,8 +317,9 @@ class Verifier:
                 self._damage(piece, places[piece].pack, error)
                 return
             hasher.update(data)
-            self.findings.read_bytes += len(data)
-            self._progress(len(data))
+            if not self._everything:  # else they were read with their packs
+                self.findings.read_bytes += len(data)
+                self._progress(len(data))
         if hasher.digest() != digest:
             fault = f"object {short(digest)} in pack {short(at.pack)}: its chunks are whole but hash to another digest"
             self._damage(digest, at.pack, IntegrityError(fault))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .completion import complete_names
-from .options import common_options, given, json_option, open_workspace
+from .options import common_options, find_given_settings, json_option, open_workspace
 from .output import Cell, counted, note, printable, say, say_json, size_words
 from .progress import progress
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..tracking.workspace import Workspace
 
 UNDECIDED = 2
+_ROUNDS = 5  # of repairing and looking again
 _SHOWN_PATHS = 3
 _SHOWN_KEYS = 5
 _DEPTHS = ("log", "trailers", "bytes")
@@ -74,7 +76,7 @@ def verify(
     they are found; transactions when the chain proves them; checkpoints and segments are made again from the log.
 
     With --json: ok, depth, versions, runs, objects, bytes, transactions, packs, skipped, problems (a list of kind, key,
-    type, message, affects: a list of name, path; affected: how many; repaired), undecided, unknown (keys that are nobody's).
+    type, message, affects: a list of name, path; affected: how many; repaired), undecided, unknown (keys of nobody).
 
     \b
     art verify classifier:production
@@ -92,9 +94,16 @@ def verify(
         _restore_settings(sources)
     workspace = open_workspace()
     since_s = None if since is None else since.timestamp()
+    began_s = time.time()
     check = _check(workspace, names, everything, depth, resume, since_s)
-    if repair or sources:
-        _repair(workspace, check, sources)
+    repaired: list[Problem] = []
+    for _ in range(_ROUNDS if repair or sources else 0):
+        if not check.findings.problems or not _repair(workspace, check, sources):
+            break
+        # What could not be read before may name more that is damaged.
+        repaired += [problem for problem in check.findings.problems if problem.repaired]
+        check = _check(workspace, names, everything, depth, False, began_s if since_s is None else since_s)
+    check.findings.problems[:0] = repaired
     if as_json:
         say_json(_record(check))
     else:
@@ -107,7 +116,9 @@ def verify(
 def _verify_folder(name: str, root: Path, as_json: bool) -> int:
     errors = list(open_workspace().version(name).verify_files(root))
     if as_json:
-        problems = [{"kind": "file", "type": type(e).__name__, "message": str(e), "affects": []} for e in errors]
+        problems = [
+            {"kind": "file", "type": type(e).__name__, "message": str(e), "affects": []} for e in errors
+        ]
         say_json({"ok": not errors, "versions": 1, "problems": problems})
         return 1 if errors else 0
     for error in errors:
@@ -143,20 +154,20 @@ def _check(
 
 def _restore_settings(sources: tuple[str, ...]) -> None:
     """A store whose `lineart.json` is damaged cannot be opened: put that back first, if a copy is a copy of it."""
-    from ..tracking.settings import find_settings
     from ..tracking.store_repair import restore_settings
 
-    ctx = click.get_current_context()
-    settings = find_settings(store=given(ctx, "store"), project=given(ctx, "project"))
+    settings = find_given_settings(click.get_current_context())
     if restore_settings(settings.store, settings.storage_options, sources):
         say(f"{Cell('repaired', fg='green').painted()}  lineart.json: put back from a copy")
 
 
-def _repair(workspace: Workspace, check: StoreCheck, sources: tuple[str, ...]) -> None:
+def _repair(workspace: Workspace, check: StoreCheck, sources: tuple[str, ...]) -> int:
     from ..tracking.store_repair import open_sources, repair_store
 
+    options = find_given_settings(click.get_current_context()).storage_options
     with progress("repairing", lambda: None) as advance:
-        repair_store(workspace.store, check, open_sources(sources, workspace.store), advance)
+        opened = open_sources(sources, workspace.store, options)
+        return repair_store(workspace.store, check, opened, advance)
 
 
 def _record(check: StoreCheck) -> dict[str, Any]:

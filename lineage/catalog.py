@@ -113,7 +113,11 @@ class Catalog:
 
     def _load(self, project: ProjectName) -> None:
         self._positions[project] = self._load_checkpoint(project)
-        if self._read_tail(project) >= CHECKPOINT_TAIL:
+        read = self._read_tail(project)
+        self.store.log(project_prefix(project.entity, project.project)).demand_no_hole(
+            self._positions[project]
+        )
+        if read >= CHECKPOINT_TAIL:
             import duckdb
 
             try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..storage.transaction import Op, Transaction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -68,8 +68,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "writer": "VARCHAR",
         "name": "VARCHAR", "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR",
         "config": "VARCHAR", "summary": "VARCHAR", "capture": "VARCHAR", "state": "VARCHAR", "exit_code": "BIGINT",
-        "error": "VARCHAR", "files": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
-        "position": "BIGINT",
+        "error": "VARCHAR", "files": "VARCHAR", "history": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR",
+        "time": "VARCHAR", "position": "BIGINT",
     },
 }  # fmt: skip
 
@@ -227,7 +227,7 @@ def _run(project: str, op: Op) -> list[_Row]:
         "event": op["op"],
         "group_name": op.get("group"),
         **{key: op.get(key) for key in ("writer", "name", "job_type", "notes", "exit_code", "error")},
-        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
+        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files", "history")},
         "state": op.get("state"),
         **(
             {"time": op["ended_at"]} if op.get("ended_at") else {}

@@ -16,7 +16,7 @@ from .pack import PackedObject
 _SCHEMA = """
 CREATE TABLE packs(
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, size_bytes INTEGER, depth INTEGER NOT NULL DEFAULT -1,
-    checked_s REAL NOT NULL DEFAULT 0, listed INTEGER NOT NULL DEFAULT 0);
+    checked_s REAL NOT NULL DEFAULT 0, listed INTEGER NOT NULL DEFAULT 0, is_broken INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE objects(
     digest BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, stored_bytes INTEGER NOT NULL,
     raw_bytes INTEGER NOT NULL, codec INTEGER NOT NULL, PRIMARY KEY(digest, pack)) WITHOUT ROWID;
@@ -104,6 +104,7 @@ class Inventory:
                 "INSERT OR IGNORE INTO packs(digest, size_bytes) VALUES(?, ?)", (pack, size_bytes)
             )
             number = connection.execute("SELECT id FROM packs WHERE digest = ?", (pack,)).fetchone()[0]
+            connection.execute("UPDATE packs SET is_broken = 0 WHERE id = ?", (number,))
             connection.execute("DELETE FROM objects WHERE pack = ?", (number,))
             connection.executemany(
                 "INSERT OR IGNORE INTO objects VALUES(?, ?, ?, ?, ?, ?)",
@@ -118,11 +119,18 @@ class Inventory:
             )
 
     def drop_pack(self, pack: bytes) -> None:
-        """Forget the objects of a pack that is not whole."""
-        number = "(SELECT id FROM packs WHERE digest = ?)"
+        """A pack cannot be read: what was known of its objects is kept, for a repair, and not found any more."""
         with self._database.transaction() as connection:
-            connection.execute(f"DELETE FROM objects WHERE pack = {number}", (pack,))
-            connection.execute("UPDATE packs SET depth = -1 WHERE digest = ?", (pack,))
+            connection.execute("UPDATE packs SET depth = -1, is_broken = 1 WHERE digest = ?", (pack,))
+
+    def rows_of(self, pack: bytes) -> list[PackedObject]:
+        """What is or was known of the objects of a pack, in the order in which they lie."""
+        rows = self._database.query(
+            "SELECT digest, raw_bytes, offset, stored_bytes, codec FROM objects"
+            " WHERE pack = (SELECT id FROM packs WHERE digest = ?) ORDER BY offset",
+            (pack,),
+        )
+        return [PackedObject(*row) for row in rows]
 
     def drop_objects(self, pack: bytes, digests: Iterable[bytes]) -> None:
         """Forget objects of a pack that are damaged there."""
@@ -147,7 +155,7 @@ class Inventory:
             rows = self._database.query(
                 "SELECT o.digest, p.digest, o.offset, o.stored_bytes, o.raw_bytes, o.codec"
                 " FROM objects o JOIN packs p ON p.id = o.pack"
-                f" WHERE o.digest IN ({','.join('?' * len(batch))})",
+                f" WHERE NOT p.is_broken AND o.digest IN ({','.join('?' * len(batch))})",
                 batch,
             )
             for row in rows:

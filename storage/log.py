@@ -28,6 +28,7 @@ from .turn import turn
 FOLDER_ENTRIES = 1000
 SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 _FOLDER = re.compile(r"[0-9]{6,}\Z")  # not what a backup program may put there
+_ENTRY = re.compile(r"log/\d{6,}/\d{12}\.json\Z")
 _PARALLEL_READS = 16
 _FEW = 3  # entries read one by one before the folder is listed: a listing is one request
 _AT_ONCE = 64  # entries that are read ahead of who folds them
@@ -94,6 +95,29 @@ class Log:
             yield entry
             position = entry.position
 
+    def demand_no_hole(self, head: Position) -> None:
+        """See that nothing lies behind the newest transaction that was read: whoever appended would end the log there.
+
+        For those that begin to read; costs a listing. Raises: IntegrityError when a transaction was lost.
+        """
+        start_after = self.key(head.seq) if head.seq >= 0 else ""
+        for found in self._backend.list(f"{self.prefix}log/", start_after):
+            if self._is_behind(found.key, head.seq + 1):
+                self._demand(head.seq + 1)
+                return
+
+    def _is_behind(self, key: str, seq: int) -> bool:
+        return key > self.key(seq) and _ENTRY.match(key[len(self.prefix) :]) is not None
+
+    def _demand(self, seq: int) -> None:
+        try:
+            self._backend.stat(self.key(seq))  # a listing may show what is made meanwhile in any order
+        except NotFoundError as error:
+            raise IntegrityError(
+                f"transaction {seq} of {self.prefix}log is missing, and there are later ones; restore it from a copy:"
+                ' "art verify --all --repair-from STORE"'
+            ) from error
+
     def read_first_folder(self) -> Tail | None:
         """The whole log with one listing, None when it is longer than a folder: then there may be a checkpoint.
 
@@ -124,6 +148,9 @@ class Log:
             if found.key == self.key(seq + 1):
                 listed.append(found)
                 seq += 1
+            elif self._is_behind(found.key, seq + 1):
+                self._demand(seq + 1)
+                break  # it is there by now; whoever needs more looks again
         return listed
 
     def _entries(self, keys: Sequence[str], position: Position) -> list[LogEntry]:

@@ -16,6 +16,7 @@ from ..storage.transaction import Transaction
 from .metrics.parquet_files import check_parquet
 from .metrics.pieces import MARKER_LIMIT_BYTES, PART_KEY, SEGMENT_KEY, SEGMENT_LIMIT_BYTES, Part
 from .run_log import CLAIM_LIMIT_BYTES, decode_claim
+from .run_records import merge_history
 
 _HEARTBEAT = re.compile(r"heartbeat/[^/]+\.json\Z")
 _PARQUET = re.compile(r"history/\d{6}-[0-9a-f]{8}(\.rollup)?\.parquet\Z")
@@ -46,11 +47,7 @@ class RunsInLog:
                 continue
             facts = self.runs.setdefault(op["run"], RunFacts(before, transaction.time))
             facts.deleted = facts.deleted or op["op"] == "run.delete"
-            history = op.get("history")
-            if isinstance(history, Mapping):
-                for writer, end in history.items():
-                    if isinstance(end, int):
-                        facts.history[writer] = max(facts.history.get(writer, 0), end)
+            merge_history(facts.history, op.get("history"))
 
 
 def check_run(
@@ -80,7 +77,7 @@ def check_run(
                 f"{prefix}: of the history of writer {writer} {covered.get(writer, 0)} bytes are there, expected"
                 f" {end}; a segment or part is missing; restore it from a copy"
             )
-            yield Problem("run", f"{prefix}history/", error)
+            yield Problem("run", prefix, error)
 
 
 def _check_claim(
@@ -139,7 +136,7 @@ def _check_segments(
             key = f"{prefix}{name}"
             if start > at:
                 error: Error = IntegrityError(f"{key} starts at {start}, expected {at}; a segment is missing")
-                yield Problem("run", f"{prefix}segments/{writer}/", error)
+                yield Problem("run", prefix, error)
             at = max(at, end)
             if not every_byte:
                 continue

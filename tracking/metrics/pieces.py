@@ -108,6 +108,11 @@ class Pieces:
         """How much is not compacted."""
         return sum(len(tail.data) for tail in self.tails)
 
+    def end_of(self, writer: str) -> int:
+        """Up to where the journal of a writer is known."""
+        ends = [part.covers.get(writer, 0) for part in self.parts]
+        return max(ends + [tail.end for tail in self.tails if tail.writer == writer], default=0)
+
 
 def run_prefix(project: ProjectName, run: str) -> str:
     """The key prefix of what a run has in the store beside the log."""
