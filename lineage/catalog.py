@@ -6,10 +6,11 @@ leaves a checkpoint for the next one. Nobody else writes it, nobody locks it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,13 +76,15 @@ class Catalog:
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query of our own."""
-        return self._connection.execute(query, parameters).fetchall()
+        with _own_query():
+            return self._connection.execute(query, parameters).fetchall()
 
     def records(self, query: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a query of our own, by column name."""
-        cursor = self._connection.execute(query, parameters)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        with _own_query():
+            cursor = self._connection.execute(query, parameters)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def export(self, target: Path) -> None:
         """Write a copy: a `.duckdb` file, or a folder of Parquet files.
@@ -242,6 +245,20 @@ def decode_marker(data: bytes, seq: int) -> Marker:
         return Marker(found["schema"], Position(seq, found["head"]), digests)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
         raise IntegrityError(f"catalog.json: {str(error)[:200]}") from error
+
+
+@contextlib.contextmanager
+def _own_query() -> Iterator[None]:
+    """What fails in a query of our own fails for what a forged log has put into a table."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        said = " ".join(str(error).split())[:300]
+        raise IntegrityError(
+            f"catalog: the log has a value that none of our clients writes ({said})"
+        ) from error
 
 
 def insert_facts(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:

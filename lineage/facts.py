@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..storage.transaction import Op, Transaction
+from ..storage.errors import IntegrityError
+from ..storage.transaction import Op, Transaction, is_time
 
 SCHEMA_VERSION = 3
 _OPS_PER_TRANSACTION = 65536
@@ -83,7 +84,10 @@ class Facts:
         }
 
     def add(self, project: str, transactions: Iterable[Transaction]) -> int:
-        """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out."""
+        """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out.
+
+        Raises: IntegrityError for an op that no client of ours writes.
+        """
         count = 0
         for transaction in transactions:
             count += 1
@@ -97,8 +101,14 @@ class Facts:
                 rows = _ROWS.get(op.get("op", ""))
                 if rows is not None:
                     position = transaction.seq * _OPS_PER_TRANSACTION + index
-                    for table, row in rows(project, op):
-                        self._append(table, {**common, "position": position, **row})
+                    try:
+                        for table, row in rows(project, op):
+                            self._append(table, {**common, "position": position, **row})
+                    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+                        raise IntegrityError(
+                            f"transaction {transaction.seq} of {project}: op {str(op)[:200]!a} is malformed"
+                            f" ({str(error)[:200]})"
+                        ) from error
         return count
 
     def _append(self, table: str, row: Mapping[str, Any]) -> None:
@@ -230,7 +240,7 @@ def _run(project: str, op: Op) -> list[_Row]:
         **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files", "history")},
         "state": op.get("state"),
         **(
-            {"time": op["ended_at"]} if op.get("ended_at") else {}
+            {"time": op["ended_at"]} if is_time(op.get("ended_at")) else {}
         ),  # of one that crashed: when it was last heard of
     }
     alerts: list[_Row] = [

@@ -22,6 +22,7 @@ SAMPLE_BYTES = 4096
 PLAIN_LIMIT_BYTES = (
     64 * 1024 * 1024
 )  # no raw or zstd object is longer, so a forged length cannot fill the memory
+PIECE_LIMIT_BYTES = 16 * 1024 * 1024  # of a large object; what a chunker may make at most
 # What is read into memory whole may be this much longer than it is stored, if it is longer than the first of the two.
 _UNSUSPICIOUS_BYTES = 16 * 1024 * 1024
 _MOST_SHRINKING = 256
@@ -145,6 +146,8 @@ def decode_chunk_list(payload: Buffer, raw_bytes: int) -> list[tuple[bytes, int]
     if len(body) % _PIECE.size or digest_of(body) != bytes(check):
         raise IntegrityError(f"chunk list of {len(payload)} bytes: its checksum does not match")
     pieces = list(_PIECE.iter_unpack(body))
+    if any(length > PIECE_LIMIT_BYTES for _, length in pieces):
+        raise IntegrityError(f"chunk list: a piece is longer than {PIECE_LIMIT_BYTES} bytes")
     if sum(length for _, length in pieces) != raw_bytes:
         raise IntegrityError(f"chunk list: lengths do not add up to {raw_bytes}")
     return pieces

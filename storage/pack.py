@@ -120,6 +120,8 @@ def decode_trailer(trailer: Buffer, pack_bytes: int | None = None) -> list[Packe
             )
         objects.append(PackedObject(digest, raw_bytes, offset, stored_bytes, codec))
         offset += stored_bytes
+        if offset > _MAX_RAW_BYTES:
+            raise IntegrityError(f"object {short(digest)}: {stored_bytes} stored bytes are too many")
     if pack_bytes is not None and offset + len(trailer) != pack_bytes:
         raise IntegrityError(f"payloads and trailer take {offset + len(trailer)} bytes of {pack_bytes}")
     return objects

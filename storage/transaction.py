@@ -16,7 +16,7 @@ from .sealed import check_seal, seal
 FORMAT = 1
 GENESIS = "0" * 64  # what the first transaction gives as the digest of the one before
 Op = Mapping[str, Any]  # {"op": name, …}: JSON values only
-MAX_BYTES = 64 * 1024 * 1024  # of one entry; a forged one cannot fill the memory
+MAX_BYTES = 32 * 1024 * 1024  # of one entry; a forged one cannot fill the memory
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z)?\Z", re.ASCII)
 
 
@@ -65,7 +65,7 @@ def decode_transaction(data: bytes, *, seq: int, where: str) -> Transaction:
     try:
         if check_seal(data) and not data.endswith(b"\n"):
             raise IntegrityError("its last byte is missing")
-        fields = json.loads(data)
+        fields = json.loads(data, parse_constant=_refuse_constant)
         transaction = Transaction(
             seq=fields["seq"],
             id=fields["id"],
@@ -91,6 +91,10 @@ def decode_transaction(data: bytes, *, seq: int, where: str) -> Transaction:
             f"transaction {seq} of {where}: a part of it is not what it should be; restore it from a copy"
         )
     return transaction
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _is_well_formed(transaction: Transaction) -> bool:

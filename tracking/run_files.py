@@ -268,6 +268,10 @@ class RunFiles:
                         yield place / FILES
 
     def _local(self, path: str) -> Path | None:
+        try:
+            check_path(path)  # it may come from a row of somebody else's run
+        except InvalidPathError:
+            return None
         for root in self._roots():
             if (root / path).is_file():
                 return root / path

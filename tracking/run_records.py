@@ -12,13 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..artifacts.names import ProjectName
+from ..artifacts.names import ProjectName, check_name
+from ..storage.errors import IntegrityError, InvalidNameError
 from ..storage.log import Position
 from ..storage.store import Store, project_prefix
-from ..storage.transaction import Op, Transaction
+from ..storage.transaction import Op, Transaction, is_time
 from .values import merge_values
 
 RUNNING = "running"
+_FORMS: Mapping[str, type] = {
+    "tags": list,
+    "capture": dict,
+    "exit_code": int,
+}  # of the keys of ops; others are text
 
 
 @dataclass(slots=True)
@@ -84,10 +90,13 @@ class _Events:
     def add(self, op: Op, transaction: Transaction, order: int) -> None:
         """Take in one op; `order` grows from op to op."""
         event = op["op"]
-        time = op.get("ended_at") or transaction.time
+        ended = op.get("ended_at")
+        time: str = str(ended) if is_time(ended) else transaction.time
         self.first, self.last = min(self.first, time), max(self.last, time)
         for key in ("name", "job_type", "group", "tags", "notes", "capture", "exit_code", "error"):
             if op.get(key) is not None:
+                if not isinstance(op[key], _FORMS.get(key, str)):
+                    raise TypeError(f"{key} is {type(op[key]).__name__}")
                 self.values[key] = op[key]
         for key, who in (("user", transaction.actor.get("user")), ("host", transaction.actor.get("host"))):
             if who is not None:
@@ -103,7 +112,7 @@ class _Events:
         if event in ("run.start", "run.join"):
             self.joined[writer] = order
         elif event == "run.finish":
-            self.finished = max(self.finished or "", op.get("ended_at") or transaction.time)
+            self.finished = max(self.finished or "", time)
             before = self.ended.get(writer, (0, None))[1]
             self.ended[writer] = (order, op.get("state") or before)
         elif event == "run.delete":
@@ -171,10 +180,24 @@ class RunFold:
                 if op.get("op") not in _RUN_OPS:
                     continue
                 self._order += 1
-                events = self._runs.get(op["run"])
-                if events is None:
-                    events = self._runs[op["run"]] = _Events(transaction.time, transaction.time)
-                events.add(op, transaction, self._order)
+                try:
+                    events = self._runs.get(op["run"])
+                    if events is None:
+                        check_name(op["run"], "run")
+                        events = self._runs[op["run"]] = _Events(transaction.time, transaction.time)
+                    events.add(op, transaction, self._order)
+                except (
+                    KeyError,
+                    TypeError,
+                    AttributeError,
+                    ValueError,
+                    RecursionError,
+                    InvalidNameError,
+                ) as error:
+                    raise IntegrityError(
+                        f"transaction {transaction.seq} of {self.project}: op {str(op)[:200]!a} is malformed"
+                        f" ({str(error)[:200]})"
+                    ) from error
 
     def records(self) -> list[RunRecord]:
         """The runs that were not deleted, oldest first."""
