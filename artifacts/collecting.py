@@ -17,6 +17,7 @@ from ..storage.condemned import PacksCondemned
 from ..storage.digest import parse_hex
 from ..storage.errors import ConflictError, FormatError
 from ..storage.gc import (
+    DONE,
     Final,
     Plan,
     PlannedPack,
@@ -335,7 +336,7 @@ class Collector:
             self.store.backend.delete(keys[start : start + _DELETED_AT_ONCE])
         self.store.objects.condemned.check([final.plan])
         try:
-            self.store.backend.create(done_key(final.plan), b'{"format":1}')
+            self.store.backend.create(done_key(final.plan), DONE)
         except ConflictError:
             return  # another collector was as fast
 

@@ -31,7 +31,8 @@ from .state import (
     VersionState,
 )
 
-_CHECKPOINT_FORMAT = 2
+_CHECKPOINT_FORMAT = 3
+_READABLE_FORMATS = (2, 3)  # the second form had no seal
 _TIME = struct.Struct("<d")
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
 _LOOKS = 1000  # each repeat means that somebody has made another plan
@@ -252,7 +253,9 @@ class Project:
         return state, position
 
     def _read_on(self, state: ProjectState, position: Position) -> tuple[ProjectState, Position]:
-        return _folded(state, position, self.log.read_after(position))
+        state, position = _folded(state, position, self.log.read_after(position))
+        self.log.demand_no_hole(position)
+        return state, position
 
     def _checkpoint(self) -> tuple[ProjectState, Position]:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):
@@ -326,7 +329,7 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
         found = json.loads(decompress_whole(data, _CHECKPOINT_LIMIT_BYTES))
         # The first form did not know of plans; if its log had any, its client did not understand it.
         is_first = found["format"] == 1 and found["newer"] is None
-        if found["format"] != _CHECKPOINT_FORMAT and not is_first:
+        if found["format"] not in _READABLE_FORMATS and not is_first:
             raise FormatError(
                 f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
             )

@@ -27,6 +27,7 @@ from ..artifacts.publish import publish
 from ..artifacts.state import VersionState
 from ..artifacts.version import Version
 from ..storage.errors import Error, InvalidPathError, NotFoundError, UsageError
+from ..storage.sharing import folder_mode, make_shared, share_file, store_root
 from ..storage.store import Store
 from .media.base import FileValue
 from .run_folder import FILES, RunFolder
@@ -42,7 +43,7 @@ class FolderSink:
     def __init__(self, folder: Path) -> None:
         """The folder is made when it is missing; later it has to be there. Raises: OSError."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_shared(folder)
 
     def put_bytes(self, data: bytes, *, folder: str, extension: str, name: str | None = None) -> FileValue:
         """See `FileSink`."""
@@ -78,10 +79,12 @@ class FolderSink:
     def _place(self, target: Path, write: Any) -> None:
         if not self.folder.is_dir():  # a store that was moved away is not made anew
             raise FileNotFoundError(2, "the run's folder is gone", str(self.folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_shared(target.parent)
         temporary = target.parent / f".lineart-{os.getpid()}-{target.name[:100]}.part"
         try:
             write(temporary)
+            root = store_root(temporary)
+            share_file(temporary, None if root is None else folder_mode(root))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -265,6 +268,10 @@ class RunFiles:
                         yield place / FILES
 
     def _local(self, path: str) -> Path | None:
+        try:
+            check_path(path)  # it may come from a row of somebody else's run
+        except InvalidPathError:
+            return None
         for root in self._roots():
             if (root / path).is_file():
                 return root / path
