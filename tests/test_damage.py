@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,27 @@ import pytest
 from click.testing import CliRunner
 
 import builders
+import collected_store
 import lineart
+from lineart.artifacts.collecting import Collector
 from lineart.artifacts.names import ProjectName
 from lineart.artifacts.project import Project
 from lineart.cli.main import main
 from lineart.lineage import catalog as catalogs
 from lineart.storage.errors import Error
 from lineart.storage.store import Store
-from lineart.tracking import Api
+from lineart.tracking import Api, Workspace, find_settings
 from lineart.tracking.metrics import history as histories
 from lineart.tracking.run_log import read_run
 
 SMALL = {f"small/{number}.txt": builders.prose(900, number) for number in range(5)}
 LARGE = builders.noise(5_000_000, 7)
 STEPS = 9000
+KEPT = {"3": builders.noise(50_000, 3), "new": b"new"}
 
 
 def write_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small and large files, references, a link, runs with files and long and short histories, 1,000 commits."""
+    """Small and large files, references, a link, runs with files and histories, 1,000 commits, two collections."""
     files = folder / "files"
     for name, content in SMALL.items():
         (files / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +61,31 @@ def write_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1000):
         op = {"op": "run.update", "run": "short", "notes": f"{number}"}
         project.commit(lambda state, op=op: [op])
+    collect_twice(folder)
     monkeypatch.setattr(catalogs, "CHECKPOINT_TAIL", 100)
     Api().sql("select count(*) from runs").fetchall()
     store.close()
+
+
+def collect_twice(folder: Path) -> None:
+    """One collection that is done (packs, a run, and a pack of which something was copied), one that waits."""
+    workspace = Workspace.open(find_settings(project="digits"))
+    collected_store.log(workspace, folder, "sparse", {f"{n}": builders.noise(50_000, n) for n in range(9)})
+    collected_store.log(workspace, folder, "sparse", KEPT)
+    with lineart.init(project="digits", id="gone") as run:
+        run.log({"loss": 1.0})
+        run.save(str(folder / "elsewhere.csv"), base_path=str(folder))
+    Api().run("default/digits/gone").delete()
+    collected_store.delete(workspace, "sparse:v0")
+    (done,) = Collector(workspace.store).collect(grace_s=0)
+    assert done.copied_bytes
+    assert done.runs
+    collected_store.log(workspace, folder, "doomed", {"a": builders.noise(60_000, 77)})
+    collected_store.delete(workspace, "doomed:v0")
+    in_two_days = Collector(workspace.store, now_s=lambda: time.time() + 2 * collected_store.DAY_S)
+    (waiting,) = in_two_days.collect(grace_s=9 * collected_store.DAY_S)
+    assert waiting.state == "planned"
+    workspace.store.close()
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +155,26 @@ def run_file(store: Path) -> tuple[Path, int, int]:
     raise AssertionError("the run has left no files")
 
 
+def copied_pack(store: Path) -> tuple[Path, int, int]:
+    """One that has taken the place of a pack that was compacted."""
+    opened = Store.open(str(store), cache=store.parent / "looking")
+    version = Workspace(opened, ProjectName("default", "digits")).version("sparse:v1")
+    digest = bytes.fromhex(version.entry("3").digest or "")
+    at = opened.objects.locate([digest], version.packs)[digest]
+    assert at.pack not in set(version.packs)
+    opened.close()
+    return store / "packs" / at.pack.hex()[:2] / f"{at.pack.hex()}.pack", at.offset, at.stored_bytes
+
+
+def open_plan(store: Path) -> tuple[Path, int, int]:
+    (path,) = (
+        path
+        for path in store.glob("gc/plans/*.json")
+        if path.name.count(".") == 1 and not path.with_suffix(".final.json").exists()
+    )
+    return path, 0, path.stat().st_size
+
+
 RUN = "projects/default/digits/runs"
 KINDS: Mapping[str, Callable[[Path], tuple[Path, int, int]]] = {
     "small file": lambda store: object_at(store, "small/3.txt"),
@@ -148,10 +194,16 @@ KINDS: Mapping[str, Callable[[Path], tuple[Path, int, int]]] = {
     "entry": whole("projects/default/digits/log/000000/000000000003.json"),
     "newest entry": newest_entry,
     "settings": whole("lineart.json"),
+    "entry of the store's log": whole("store/log/000000/000000000001.json"),
+    "copied pack": copied_pack,
+    "open plan": open_plan,
+    "final list": whole("gc/plans/*.final.json"),
+    "done": whole("gc/plans/*.done.json"),
 }
-ADVISORY = {"checkpoint", "catalog marker", "catalog table", "sealed segment"}
-# Readers do without them: a run's claim keeps others from its id; a log without its newest entry is an older log.
-HARMLESS_WHEN_GONE = {"claim of a run", "newest entry"}
+ADVISORY = {"checkpoint", "catalog marker", "catalog table", "sealed segment", "done"}
+# Readers do without them: a run's claim keeps others from its id; a log without its newest entry is an older log; of
+# a plan without its final list everything is kept out of what is committed.
+HARMLESS_WHEN_GONE = {"claim of a run", "newest entry", "final list"}
 
 
 def flip(path: Path, start: int, length: int) -> None:
@@ -219,6 +271,11 @@ def reads(folder: Path) -> Mapping[str, Callable[[], Any]]:
         "run files": lambda: sorted(file.name for file in Api().run("default/digits/long").files()),
         "state": lambda: [a.digest for a in Api().artifacts("dataset", "default/digits/data")],
         "notes": lambda: Api().run("default/digits/short").notes,
+        "compacted": lambda: collected_store.content(
+            Workspace(store(), ProjectName("default", "digits")), "sparse:v1"
+        ),
+        "store's log": lambda: sorted(store().facts.state().projects),
+        "plans": lambda: Project(store(), ProjectName("default", "digits")).check_plans(),
         "sql": lambda: Api().sql("select run, notes, state, summary from runs order by run").fetchall(),
     }
 
@@ -228,10 +285,10 @@ def expected_files() -> dict[str, bytes | None]:
 
 
 def answers(folder: Path) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, read in reads(folder).items():
         try:
-            found[name] = read()
+            found[name] = read() or "nothing"
         except Error as error:
             builders.one_line(error)
             found[name] = None
