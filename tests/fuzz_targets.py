@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineart.artifacts.manifest import Entry, Manifest, find_entry
+from lineart.artifacts.marking import ProjectMarks
 from lineart.artifacts.names import ArtifactName, ProjectName, split_path
-from lineart.artifacts.needs import Needs
 from lineart.artifacts.project import decode_checkpoint, encode_checkpoint
 from lineart.artifacts.state import ProjectState, apply
 from lineart.lineage.catalog import Marker, decode_marker
@@ -29,12 +29,14 @@ from lineart.storage.codec import (
 )
 from lineart.storage.digest import digest_of
 from lineart.storage.errors import Error
+from lineart.storage.gc import Final, Plan, PlannedPack, PlannedRun, decode_final, decode_plan
 from lineart.storage.log import Position
 from lineart.storage.pack import PackedObject, PackLimits, decode_trailer, encode_trailer, trailer_length
 from lineart.storage.pack_index import decode_index, encode_index
 from lineart.storage.sealed import seal
 from lineart.storage.store import StoreSettings
-from lineart.storage.transaction import GENESIS, Transaction, decode_transaction
+from lineart.storage.store_log import StoreFold, StoreState
+from lineart.storage.transaction import GENESIS, Op, Transaction, decode_transaction
 from lineart.tracking.metrics.block_digests import BlockDigests
 from lineart.tracking.metrics.cells import cells_of
 from lineart.tracking.metrics.pieces import Part, Tail
@@ -45,6 +47,7 @@ from lineart.tracking.run_records import RunFold
 PROJECT = ProjectName("team", "digits")
 TIME = "2026-01-02T03:04:05.000006Z"
 DIGEST = "ab" * 32
+PLAN = "20260102T030405-0000ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,11 @@ def _transaction(data: bytes) -> object:
 
 
 def _fold(entry: Transaction) -> None:
-    facts, runs, needs = Facts(), RunFold(PROJECT), Needs("team/digits")
+    facts, runs, marks = Facts(), RunFold(PROJECT), ProjectMarks("team/digits")
     for call in (
         lambda: apply(ProjectState(), entry),
         lambda: facts.add("team/digits", [entry]),
+        lambda: StoreFold().apply(StoreState(), entry),
         lambda: runs.add([entry]),
         runs.records,
     ):
@@ -125,10 +129,20 @@ def _fold(entry: Transaction) -> None:
     assert set(facts.columns) == set(TABLES)
     for op in entry.ops:
         try:
-            needs.add(op)
+            marks.add_op(op, entry.seq)
         except (KeyError, TypeError, AttributeError):
             continue  # what it says it raises
-    list(needs.live())
+    list(marks.live())
+
+
+def _plan(data: bytes) -> object:
+    for line in (data, _resealed(data)):
+        for parse in (decode_plan, decode_final):
+            try:
+                parse(line, PLAN)
+            except Error:
+                continue
+    return None
 
 
 def _checkpoint(data: bytes) -> object:
@@ -201,21 +215,14 @@ def _address(data: bytes) -> object:
     return parsed, path
 
 
-def _seeds() -> Mapping[str, Sequence[bytes]]:
-    rows = [PackedObject(bytes([n]) * 32, 100, 8 + 50 * n, 50, n) for n in range(3)]
-    entries = [
-        Entry("a", "file", DIGEST, 4),
-        Entry("b/c", "executable", DIGEST, 0),
-        Entry("d", "directory"),
-        Entry("l", "symlink", target="a"),
-        Entry("r", "reference", None, None, "s3://bucket/key", "etag", None, "blake3:" + DIGEST),
-    ]
+def _ops() -> list[Op]:
+    """One of each kind, in an order in which they fold."""
     version = {
         "op": "version.create", "collection": "data", "version": 0, "digest": DIGEST, "size_bytes": 4, "file_count": 1,
         "reference_count": 1, "references": [["r", "s3://bucket/key"]], "metadata": {"a": [1, {"b": None}]},
         "description": "", "tags": ["x"], "run": "r1", "packs": [DIGEST], "meta_packs": [DIGEST], "ttl_s": None,
     }  # fmt: skip
-    ops = [
+    return [
         {"op": "collection.create", "collection": "data", "type": "dataset", "description": ""},
         version,
         {"op": "version.revise", "collection": "data", "version": 0, "tags": [], "ttl_s": 5},
@@ -236,19 +243,29 @@ def _seeds() -> Mapping[str, Sequence[bytes]]:
         {"op": "artifact.finish", "collection": "data", "distributed_id": "d", "version": 0, "count": 1},
         {"op": "version.delete", "collection": "data", "version": 0},
         {"op": "run.delete", "run": "r1"},
+        {"op": "project.create", "project": "team/digits", "plans": [PLAN]},
+        {"op": "gc.condemn", "plan": PLAN},
+        {"op": "packs.replace", "packs": {DIGEST: ["cd" * 32]}},
+        {"op": "store.create", "store": "ab" * 16},
     ]  # fmt: skip
-    transactions = [
+
+
+def _transactions() -> list[Transaction]:
+    """All ops in one, and one of each."""
+    ops = _ops()
+    return [
         Transaction(7, "0" * 32, TIME, {"user": "u", "host": "h"}, GENESIS, chosen)
         for chosen in (ops, *([op] for op in ops))
     ]
-    state = apply(ProjectState(), Transaction(7, "0" * 32, TIME, {}, GENESIS, ops[:7]))
-    frame = encode_checkpoint(state, Position(7, DIGEST))
-    part = Part(
-        0, "projects/e/p/runs/r/history/000000-00.parquet", None, {"w": 5},
-        {"default": {"loss": {"count": 1, "min_step": 0, "max_step": 0}}},
-        {"projects/e/p/runs/r/history/000000-00.parquet": BlockDigests(5, (DIGEST,))},
-    )  # fmt: skip
-    settings = StoreSettings(
+
+
+def _checkpoint_frame() -> bytes:
+    state = apply(ProjectState(), Transaction(7, "0" * 32, TIME, {}, GENESIS, _ops()[:7]))
+    return encode_checkpoint(state, Position(7, DIGEST))
+
+
+def _settings_seed() -> StoreSettings:
+    return StoreSettings(
         "ab" * 16,
         "team",
         TIME,
@@ -257,7 +274,17 @@ def _seeds() -> Mapping[str, Sequence[bytes]]:
         PackLimits(),
         {"conditional_create": True},
     )
-    claim = {"format": 1, "run": "r", "time": TIME, "seq": 7, "head": DIGEST}
+
+
+def _part_seed() -> Part:
+    return Part(
+        0, "projects/e/p/runs/r/history/000000-00.parquet", None, {"w": 5},
+        {"default": {"loss": {"count": 1, "min_step": 0, "max_step": 0}}},
+        {"projects/e/p/runs/r/history/000000-00.parquet": BlockDigests(5, (DIGEST,))},
+    )  # fmt: skip
+
+
+def _journal_seed() -> bytes:
     journal = [
         {"writer": "w", "role": "main", "run": "r", "host": "h", "pid": 1, "since": 0.0, "start": {}},
         {
@@ -273,19 +300,39 @@ def _seeds() -> Mapping[str, Sequence[bytes]]:
         {"time": 1.5, "op": {"op": "run.finish", "id": "x"}},
         {"done": "x"},
     ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in journal)
+
+
+def _seeds() -> Mapping[str, Sequence[bytes]]:
+    rows = [PackedObject(bytes([n]) * 32, 100, 8 + 50 * n, 50, n) for n in range(3)]
+    entries = [
+        Entry("a", "file", DIGEST, 4),
+        Entry("b/c", "executable", DIGEST, 0),
+        Entry("d", "directory"),
+        Entry("l", "symlink", target="a"),
+        Entry("r", "reference", None, None, "s3://bucket/key", "etag", None, "blake3:" + DIGEST),
+    ]
+    frame = _checkpoint_frame()
+    claim = {"format": 1, "run": "r", "time": TIME, "seq": 7, "head": DIGEST}
     return {
         "trailer": [encode_trailer(rows), encode_trailer([])],
         "index": [encode_index([(bytes(32), rows), (bytes([7]) * 32, rows)])],
         "chunk list": [encode_chunk_list([(bytes(32), 5), (bytes([7]) * 32, 1 << 20)])],
         "manifest": [Manifest.of(entries).encode(), b""],
-        "transaction": [transaction.encode() for transaction in transactions],
+        "transaction": [transaction.encode() for transaction in _transactions()],
+        "plan": [
+            Plan(
+                PLAN, TIME, [PlannedPack(DIGEST, 9, "sparse", 5)], [PlannedRun("team/digits/r", 7)]
+            ).encode(),
+            Final(PLAN, [DIGEST], ["projects/team/digits/runs/r/history/000000.json"], None).encode(),
+        ],
         "checkpoint": [frame, decompress_whole(frame, 1 << 30)],
         "frame": [frame, compress_whole(b"{}\n" * 1000), compress_whole(b"")],
-        "settings": [settings.encode()],
-        "part": [part.encode()],
+        "settings": [_settings_seed().encode()],
+        "part": [_part_seed().encode()],
         "marker": [Marker(3, Position(7, DIGEST), dict.fromkeys(TABLES, DIGEST)).encode()],
         "claim": [seal(json.dumps(claim).encode())],
-        "journal": [b"".join(json.dumps(line).encode() + b"\n" for line in journal)],
+        "journal": [_journal_seed()],
         "address": [b"art://team/digits/data:v1/train/0.png", b"data", b"a/b/c:latest"],
     }
 
@@ -296,6 +343,7 @@ _PARSERS: Mapping[str, Callable[[bytes], object]] = {
     "chunk list": _chunk_list,
     "manifest": _manifest,
     "transaction": _transaction,
+    "plan": _plan,
     "checkpoint": _checkpoint,
     "frame": _frame,
     "settings": _settings,

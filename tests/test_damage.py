@@ -253,6 +253,11 @@ def reads(folder: Path) -> Mapping[str, Callable[[], Any]]:
     def store() -> Store:
         return Store.open(str(folder / "store"), cache=folder / "cache")
 
+    def claim() -> str | None:
+        record = read_run(Project(store(), ProjectName("default", "digits")), "short")
+        assert record is not None
+        return record.notes
+
     def history() -> list[Any]:
         return list(Api().run("default/digits/long").scan_history(keys=["loss"]))
 
@@ -266,7 +271,7 @@ def reads(folder: Path) -> Mapping[str, Callable[[], Any]]:
             row["_step"] for row in Api().run("default/digits/long").history(samples=100, pandas=False)
         ],
         "rollup": lambda: Api().run("default/digits/long").open_history().buckets("loss", 100).last,
-        "claim": lambda: read_run(Project(store(), ProjectName("default", "digits")), "short").notes,
+        "claim": claim,
         "short": lambda: list(Api().run("default/digits/short").scan_history()),
         "run files": lambda: sorted(file.name for file in Api().run("default/digits/long").files()),
         "state": lambda: [a.digest for a in Api().artifacts("dataset", "default/digits/data")],
