@@ -49,6 +49,7 @@ _YOUNG_S = 24 * 3600.0  # a pack younger than that may belong to a commit that i
 SPARSE_SHARE = 0.3
 _PARALLEL_LISTS = 16
 _DELETED_AT_ONCE = 1000
+_IN_A_PLAN = 100_000  # packs, and runs: some 20 MB
 _COPIES = 5  # each repeat means that another collector has planned what was just copied
 
 
@@ -211,10 +212,15 @@ class Collector:
         if runs:
             by_time.setdefault("", [])
         now = log_time(self._now_s())
-        return [
-            Plan(_new_id(self._now_s()), moment or now, chosen, runs if not moment else ())
-            for moment, chosen in sorted(by_time.items())
-        ]
+        plans = []
+        for moment, chosen in sorted(by_time.items()):
+            its_runs = runs if not moment else ()
+            for start in range(
+                0, max(len(chosen), len(its_runs)), _IN_A_PLAN
+            ):  # readers refuse very long ones
+                part = slice(start, start + _IN_A_PLAN)
+                plans.append(Plan(_new_id(self._now_s()), moment or now, chosen[part], its_runs[part]))
+        return plans
 
     def _cancelled_times(self, packs: set[str]) -> dict[str, str]:
         """When the packs were first planned, of those whose plan was cancelled."""

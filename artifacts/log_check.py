@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from ..storage.backend import Backend
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import decompress_whole
 from ..storage.errors import Error, FormatError, IntegrityError, NotFoundError
 from ..storage.inventory import Inventory
@@ -211,7 +212,7 @@ def _look_for_a_lost_end(
 def _check_segment(backend: Backend, folder: int, folders: dict[int, bytes], found: LogCheck) -> None:
     key = BackendLog(backend, found.prefix).segment_key(folder)
     try:
-        data = decompress_whole(backend.read(key), SEGMENT_LIMIT_BYTES)
+        data = decompress_whole(read_bounded(backend, key, FRAME_LIMIT_BYTES), SEGMENT_LIMIT_BYTES)
         if folder in folders and blake3(data).digest() != folders[folder]:
             raise IntegrityError("it says something else than the transactions themselves")
     except NotFoundError:
@@ -223,7 +224,7 @@ def _check_segment(backend: Backend, folder: int, folders: dict[int, bytes], fou
 def _check_checkpoint(backend: Backend, seq: int, found: LogCheck) -> None:
     key = f"{found.prefix}checkpoints/{seq:012}/state.json.zst"
     try:
-        state, position = decode_checkpoint(backend.read(key))
+        state, position = decode_checkpoint(read_bounded(backend, key, FRAME_LIMIT_BYTES))
         if position.seq != seq:
             raise IntegrityError(f"it is one of transaction {position.seq}")
         if found.states.get(seq, (state, position.digest)) != (state, position.digest):

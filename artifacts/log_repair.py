@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..storage.backend import Backend
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.errors import ConflictError, Error
 from ..storage.inventory import Inventory
@@ -63,7 +64,7 @@ def _candidates(
             yield data, _FROM_COPY
     for place in (backend, *(source.backend for source in sources)):
         try:
-            frame = place.read(log.segment_key(seq // FOLDER_ENTRIES))
+            frame = read_bounded(place, log.segment_key(seq // FOLDER_ENTRIES), FRAME_LIMIT_BYTES)
             lines = decompress_whole(frame, SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
         except Error:
             continue  # there is none, or it is damaged

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..storage.actor import this_actor, utc_now
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
 from ..storage.condemned import PacksCondemned
@@ -260,7 +261,8 @@ class Project:
     def _checkpoint(self) -> tuple[ProjectState, Position]:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):
             try:
-                data = self.store.backend.read(f"{self.prefix}checkpoints/{name}/state.json.zst")
+                key = f"{self.prefix}checkpoints/{name}/state.json.zst"
+                data = read_bounded(self.store.backend, key, FRAME_LIMIT_BYTES)
                 state, position = decode_checkpoint(data)
                 if self.log.holds(position):
                     return state, position
@@ -270,7 +272,9 @@ class Project:
 
     def _write_checkpoint(self, state: ProjectState, position: Position) -> None:
         key = f"{self.prefix}checkpoints/{position.seq:012}/state.json.zst"
-        self.store.backend.write(key, encode_checkpoint(state, position))
+        frame = encode_checkpoint(state, position)
+        if len(frame) <= FRAME_LIMIT_BYTES:  # else nobody would read it
+            self.store.backend.write(key, frame)
 
 
 def _folded(

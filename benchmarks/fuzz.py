@@ -57,7 +57,7 @@ def with_atheris(target: Target, seconds: float) -> None:
         if fault is not None:
             raise fault
 
-    atheris.instrument_all()
+    atheris.instrument_all()  # pyright: ignore[reportAttributeAccessIssue]  # optional
     atheris.Setup([sys.argv[0], f"-max_total_time={int(seconds)}", "-rss_limit_mb=2048"], run)
     atheris.Fuzz()
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .backend import Backend
+from .bounded import read_bounded
 from .digest import is_hex_digest
 from .errors import ConflictError, FormatError, IntegrityError, NotFoundError
 from .sealed import check_seal, seal
@@ -28,7 +29,7 @@ from .transaction import canonical_json
 FORMAT = 1
 PLANS = "gc/plans/"
 DONE = seal(canonical_json({"format": FORMAT}))
-LIMIT_BYTES = 256 * 1024 * 1024  # of a plan or final list; a million packs take a half
+LIMIT_BYTES = 64 * 1024 * 1024  # of a plan or final list
 _KEY_OF_A_RUN = re.compile(r"projects/[^/]+/[^/]+/runs/[^/]+/(?!run\.json\Z).")
 _PLAN_ID = re.compile(r"[A-Za-z0-9\-]{1,128}\Z")
 PLAN_KEY = re.compile(r"(?P<id>[A-Za-z0-9\-]+)(?P<kind>\.final|\.done)?\.json\Z")
@@ -145,7 +146,7 @@ def list_plans(backend: Backend) -> list[PlanStatus]:
 
 def read_plan(backend: Backend, plan: str) -> Plan:
     """Raises: NotFoundError, IntegrityError, FormatError, CommError."""
-    return decode_plan(backend.read(plan_key(plan), 0, LIMIT_BYTES), plan)
+    return decode_plan(read_bounded(backend, plan_key(plan), LIMIT_BYTES), plan)
 
 
 def decode_plan(data: bytes, plan: str) -> Plan:
@@ -166,7 +167,7 @@ def decode_plan(data: bytes, plan: str) -> Plan:
 def read_final(backend: Backend, plan: str) -> Final | None:
     """The final list of a plan, None as long as there is none. Raises: IntegrityError, FormatError, CommError."""
     try:
-        data = backend.read(final_key(plan), 0, LIMIT_BYTES)
+        data = read_bounded(backend, final_key(plan), LIMIT_BYTES)
     except NotFoundError:
         return None
     return decode_final(data, plan)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from .backend import Backend
+from .bounded import read_bounded
 from .errors import ConflictError, Error, FormatError, IntegrityError, NotFoundError
 from .gc import (
     DONE,
@@ -61,7 +62,7 @@ def check_plans(backend: Backend, keys: Iterable[str]) -> PlanCheck:
     def read(item: tuple[str, str, str]) -> Plan | Final | Error | None:
         key, plan, kind = item
         try:
-            return _decoded(backend.read(key, 0, LIMIT_BYTES), plan, kind)
+            return _decoded(read_bounded(backend, key, LIMIT_BYTES), plan, kind)
         except (IntegrityError, FormatError, NotFoundError) as error:
             return error
 
@@ -122,7 +123,7 @@ def repair_plan(backend: Backend, key: str, copies: Iterable[Backend], *, times:
     plan, kind = match["id"], match["kind"] or ""
     for copy in copies:
         try:
-            data = copy.read(key, 0, LIMIT_BYTES)
+            data = read_bounded(copy, key, LIMIT_BYTES)
             _decoded(data, plan, kind)
         except Error:
             continue  # it is damaged there, too, or was never there

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .backend import Backend, Stat
+from .bounded import FRAME_LIMIT_BYTES, read_bounded
 from .codec import compress_whole, decompress_whole
 from .errors import ConflictError, IntegrityError, NotFoundError
 from .transaction import GENESIS, MAX_BYTES, Transaction, chain_digest, decode_transaction
@@ -297,9 +298,11 @@ class BackendLog:
 
     def seal(self, folder: int) -> None:
         """Write segment `folder`."""
-        data = b"".join(self._listed(folder * FOLDER_ENTRIES))
+        frame = compress_whole(b"".join(self._listed(folder * FOLDER_ENTRIES)))
+        if len(frame) > FRAME_LIMIT_BYTES:
+            return  # nobody would read it
         try:
-            self._backend.create(self.segment_key(folder), compress_whole(data))
+            self._backend.create(self.segment_key(folder), frame)
         except ConflictError:
             return  # sealed by another client, from the same bytes
 
@@ -314,10 +317,7 @@ class BackendLog:
         return True
 
     def _read(self, key: str) -> bytes:
-        data = self._backend.read(key, 0, MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise IntegrityError(f"{key}: more than {MAX_BYTES} bytes; no transaction is as long")
-        return data
+        return read_bounded(self._backend, key, MAX_BYTES)
 
     def _bulk(self, first: int) -> Iterator[bytes]:
         """The bytes of the transactions from number `first` on, folder by folder, from segments if there are some."""
@@ -338,7 +338,7 @@ class BackendLog:
     def _segment(self, folder: int) -> list[bytes] | None:
         """The entries of a sealed folder; None when no segment says the same as they do: it is advisory."""
         try:
-            frame = self._backend.read(self.segment_key(folder))
+            frame = read_bounded(self._backend, self.segment_key(folder), FRAME_LIMIT_BYTES)
             last = self._read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
             lines = decompress_whole(frame, SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
         except (NotFoundError, IntegrityError):

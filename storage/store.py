@@ -48,7 +48,7 @@ FORMAT = 2  # the newest that this version reads; a store whose logs lie beside 
 SETTINGS_KEY = "lineart.json"
 _BRIEF_ATTEMPTS, _BRIEF_S = 3, 15.0
 _UNSEEN_ENTITY = "default"  # as `art init` has it
-_SETTINGS_LIMIT_BYTES = 1 << 20
+SETTINGS_LIMIT_BYTES = 1 << 20
 _ID = re.compile(r"[0-9a-f]{1,64}\Z")  # names folders on this machine
 _NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.\-]{1,128}\Z")
 
@@ -281,7 +281,7 @@ class Store:
         if notes is not None and machine.offline:
             return cls._of(backend, _unseen(backend.url), machine, notes)
         try:
-            data = backend.read(SETTINGS_KEY, 0, _SETTINGS_LIMIT_BYTES)
+            data = backend.read(SETTINGS_KEY, 0, SETTINGS_LIMIT_BYTES)
         except NotFoundError as error:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
@@ -391,7 +391,7 @@ class Store:
         if self.backend.local_path(SETTINGS_KEY) is None:
             return  # a bucket does not vanish without an error of its own
         try:
-            found = StoreSettings.decode(self.backend.read(SETTINGS_KEY), self.url)
+            found = StoreSettings.decode(self.backend.read(SETTINGS_KEY, 0, SETTINGS_LIMIT_BYTES), self.url)
         except NotFoundError as error:
             raise StoreError(f"store {self.url} has vanished; put it back where it was") from error
         if found.store != self.settings.store:

@@ -26,7 +26,7 @@ from ..artifacts.paths import check_path
 from ..artifacts.publish import publish
 from ..artifacts.state import VersionState
 from ..artifacts.version import Version
-from ..storage.errors import Error, InvalidPathError, NotFoundError, UsageError
+from ..storage.errors import Error, IntegrityError, InvalidPathError, NotFoundError, UsageError
 from ..storage.sharing import folder_mode, make_shared, share_file, store_root
 from ..storage.store import Store
 from .media.base import FileValue
@@ -287,21 +287,29 @@ class RunFiles:
 
 
 def files_version(store: Store, project: ProjectName, run: str, record: Mapping[str, Any]) -> Version:
-    """What a process of a run has left, as one reads the files of a version. `record` is the `files` of its op."""
-    state = VersionState(
-        number=0,
-        digest=record["digest"],
-        size_bytes=record["size_bytes"],
-        file_count=record["file_count"],
-        reference_count=0,
-        metadata={},
-        description="",
-        tags=(),
-        run=run,
-        created_at="1970-01-01T00:00:00.000000Z",  # of no meaning for files
-        packs=tuple(record["packs"]),
-        meta_packs=tuple(record["meta_packs"]),
-        packs_object=record.get("packs_object"),
-        index=record.get("index"),
-    )
+    """What a process of a run has left, as one reads the files of a version. `record` is the `files` of its op.
+
+    Raises: IntegrityError for a record that no client writes.
+    """
+    try:
+        state = VersionState(
+            number=0,
+            digest=record["digest"],
+            size_bytes=record["size_bytes"],
+            file_count=record["file_count"],
+            reference_count=0,
+            metadata={},
+            description="",
+            tags=(),
+            run=run,
+            created_at="1970-01-01T00:00:00.000000Z",  # of no meaning for files
+            packs=tuple(record["packs"]),
+            meta_packs=tuple(record["meta_packs"]),
+            packs_object=record.get("packs_object"),
+            index=record.get("index"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"files of run {project}/{run}: their record is malformed ({error!r})"
+        ) from error
     return Version(store, project, f"run-{run}", "run-files", state)

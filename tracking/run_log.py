@@ -128,5 +128,11 @@ def read_run(project: Project, run: str) -> RunRecord | None:
     for entry in project.log.read_after(position):
         for op in entry.transaction.ops:
             if op.get("run") == run and str(op.get("op", "")).startswith("run."):
-                record.add(op)
+                try:
+                    record.add(op)
+                except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+                    raise IntegrityError(
+                        f"transaction {entry.transaction.seq} of {project.name}: op {str(op)[:200]!a} is malformed"
+                        f" ({str(error)[:200]})"
+                    ) from error
     return record if record.claimed_at or record.started else None

@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..storage.backend import Stat
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import decompress_whole
 from ..storage.errors import Error, IntegrityError, NotFoundError
 from ..storage.log import Position
@@ -170,7 +171,9 @@ def _check_segments(
             if not every_byte:
                 continue
             try:
-                data = decompress_whole(store.backend.read(key), SEGMENT_LIMIT_BYTES)
+                data = decompress_whole(
+                    read_bounded(store.backend, key, FRAME_LIMIT_BYTES), SEGMENT_LIMIT_BYTES
+                )
                 if len(data) != end - start or not data.endswith(b"\n"):
                     raise IntegrityError(f"it has {len(data)} bytes, expected {end - start}")
             except NotFoundError:

@@ -12,6 +12,7 @@ from typing import Any
 from ..artifacts.log_check import LogCheck
 from ..artifacts.log_repair import renew_copies, repair_log
 from ..storage.backend import Backend
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import decompress_whole
 from ..storage.digest import parse_hex
 from ..storage.errors import Error, IntegrityError, NotFoundError, UsageError
@@ -23,7 +24,7 @@ from ..storage.pack_index import decode_index
 from ..storage.pack_repair import FolderSource, PackRepairer, Source, StoreSource
 from ..storage.problem import Problem
 from ..storage.sealed import seal
-from ..storage.store import SETTINGS_KEY, Store, StoreSettings, open_backend
+from ..storage.store import SETTINGS_KEY, SETTINGS_LIMIT_BYTES, Store, StoreSettings, open_backend
 from ..storage.transaction import canonical_json
 from .metrics.pieces import MARKER_LIMIT_BYTES, PART_KEY, SEGMENT_KEY, SEGMENT_LIMIT_BYTES, Part
 from .run_log import FORMAT, decode_claim
@@ -57,7 +58,8 @@ def open_sources(places: Iterable[str], store: Store, options: Mapping[str, Any]
         if backend.url == store.url:
             raise UsageError(f"--repair-from {place}: is the store that is to be repaired")
         try:
-            settings = StoreSettings.decode(backend.read(SETTINGS_KEY), backend.url)
+            data = read_bounded(backend, SETTINGS_KEY, SETTINGS_LIMIT_BYTES)
+            settings = StoreSettings.decode(data, backend.url)
         except NotFoundError as error:
             folder = Path(place).expanduser()
             if not folder.is_dir():
@@ -229,6 +231,8 @@ def _listed(backend: Backend, prefix: str) -> Iterator[Any]:
 
 def _demand_whole(name: str, path: Path) -> None:
     """Raises: IntegrityError when a copied value does not prove itself."""
+    if not name.endswith(".parquet") and path.stat().st_size > FRAME_LIMIT_BYTES:
+        raise IntegrityError("it is longer than any that a client writes")
     if match := PART_KEY.match(name):
         Part.decode(int(match["number"]), path.read_bytes())
     elif match := SEGMENT_KEY.match(name):
@@ -259,7 +263,7 @@ def restore_settings(url: str, options: Mapping[str, Any] | None, places: Iterab
     """
     backend = open_backend(url, options)
     try:
-        StoreSettings.decode(backend.read(SETTINGS_KEY), backend.url)
+        StoreSettings.decode(read_bounded(backend, SETTINGS_KEY, SETTINGS_LIMIT_BYTES), backend.url)
         return False
     except Error:
         pass  # that is why we are here; a store that does not answer is told below
@@ -269,7 +273,7 @@ def restore_settings(url: str, options: Mapping[str, Any] | None, places: Iterab
     for place in places:
         copy = open_backend(place, options)
         try:
-            data = copy.read(SETTINGS_KEY)
+            data = read_bounded(copy, SETTINGS_KEY, SETTINGS_LIMIT_BYTES)
             StoreSettings.decode(data, copy.url)
             if begins and all(copy.read(key) == backend.read(key) for key in begins):
                 backend.write(SETTINGS_KEY, data)

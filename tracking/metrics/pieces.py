@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...artifacts.names import ProjectName
+from ...storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ...storage.codec import compress_whole, decompress_whole
 from ...storage.errors import CommError, ConflictError, FormatError, IntegrityError, NotFoundError
 from ...storage.sealed import check_seal, seal
@@ -196,7 +197,7 @@ def _tail(
             raise IntegrityError(
                 f"history of {store.url}: {key} starts at {begin}, expected {at}; a segment is missing"
             )
-        data = decompress_whole(store.backend.read(key), SEGMENT_LIMIT_BYTES)
+        data = decompress_whole(read_bounded(store.backend, key, FRAME_LIMIT_BYTES), SEGMENT_LIMIT_BYTES)
         pieces.append(data[at - begin :])
         at = end
     stored = at
