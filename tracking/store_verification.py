@@ -122,11 +122,11 @@ def _look(
         _list(store, inventory, found)
     else:
         _check_plans(store, (stat.key for stat in store.backend.list(PLANS)), found)
+    if PREFIX not in found.logs:
+        _check_store_log(store, inventory, found)
     for project in _left(store, found) if scope.everything else scope.projects:
         prefix = project_prefix(project.entity, project.project)
         _check_project(store, prefix, store.backend.list(prefix), inventory, found)
-    if PREFIX not in found.logs:
-        _check_store_log(store, inventory, found)
     check_named(store.backend, found.plans, found.named_plans)
     found.findings.problems += found.plans.problems
     found.findings.undecided += found.plans.undecided
@@ -146,8 +146,9 @@ def _look(
 
 
 def _left(store: Store, found: StoreCheck) -> list[ProjectName]:
-    """Projects that have a log and no key: of those the transactions are rows of a database."""
-    names = (ProjectName(*names) for names in store.projects())
+    """Projects without a key: of those whose transactions are rows of a database, and those that are lost whole."""
+    known = (tuple(name.split("/")) for name in found.facts.projects)
+    names = [ProjectName(*name) for name in sorted({*known, *store.projects()})]
     return [name for name in names if project_prefix(name.entity, name.project) not in found.logs]
 
 
