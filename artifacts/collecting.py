@@ -17,6 +17,7 @@ from ..storage.condemned import PacksCondemned
 from ..storage.digest import parse_hex
 from ..storage.errors import ConflictError, FormatError, StoreError
 from ..storage.gc import (
+    DONE,
     Final,
     Plan,
     PlannedPack,
@@ -48,6 +49,7 @@ _YOUNG_S = 24 * 3600.0  # a pack younger than that may belong to a commit that i
 SPARSE_SHARE = 0.3
 _PARALLEL_LISTS = 16
 _DELETED_AT_ONCE = 1000
+_IN_A_PLAN = 100_000  # packs, and runs: some 20 MB
 _COPIES = 5  # each repeat means that another collector has planned what was just copied
 
 
@@ -221,10 +223,15 @@ class Collector:
         if runs:
             by_time.setdefault("", [])
         now = log_time(self._now_s())
-        return [
-            Plan(_new_id(self._now_s()), moment or now, chosen, runs if not moment else ())
-            for moment, chosen in sorted(by_time.items())
-        ]
+        plans = []
+        for moment, chosen in sorted(by_time.items()):
+            its_runs = runs if not moment else ()
+            for start in range(
+                0, max(len(chosen), len(its_runs)), _IN_A_PLAN
+            ):  # readers refuse very long ones
+                part = slice(start, start + _IN_A_PLAN)
+                plans.append(Plan(_new_id(self._now_s()), moment or now, chosen[part], its_runs[part]))
+        return plans
 
     def _cancelled_times(self, packs: set[str]) -> dict[str, str]:
         """When the packs were first planned, of those whose plan was cancelled."""
@@ -346,7 +353,7 @@ class Collector:
             self.store.backend.delete(keys[start : start + _DELETED_AT_ONCE])
         self.store.objects.condemned.check([final.plan])
         try:
-            self.store.backend.create(done_key(final.plan), b'{"format":1}')
+            self.store.backend.create(done_key(final.plan), DONE)
         except ConflictError:
             return  # another collector was as fast
 

@@ -24,6 +24,7 @@ _LETTERS: Mapping[Kind, str] = {
     "reference": "r",
 }
 _BATCH_LINES = 10_000
+_LINE_LIMIT_BYTES = 1024 * 1024  # a path has 4 KiB; a URI may be long
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +183,19 @@ def read_rows(stream: io.BufferedIOBase) -> Iterator[list[Any]]:
 
 
 def _lines(stream: io.BufferedIOBase) -> list[bytes]:
-    lines = []
-    for line in stream:
+    lines: list[bytes] = []
+    while len(lines) < _BATCH_LINES and (line := _line(stream)):
         lines.append(line)
-        if len(lines) == _BATCH_LINES:
-            break
     return lines
+
+
+def _line(stream: io.BufferedIOBase | IO[bytes]) -> bytes:
+    line = stream.readline(_LINE_LIMIT_BYTES)
+    if len(line) == _LINE_LIMIT_BYTES:
+        raise IntegrityError(
+            f"manifest: a line has more than {_LINE_LIMIT_BYTES} bytes; it was not made by lineart"
+        )
+    return line
 
 
 def find_entry(stream: IO[bytes], path: str) -> Entry | None:
@@ -201,12 +209,12 @@ def find_entry(stream: IO[bytes], path: str) -> Entry | None:
         start = middle = (low + high) // 2
         if middle > low:
             stream.seek(middle - 1)
-            start += len(stream.readline()) - 1  # the first line that starts at or behind the middle
+            start += len(_line(stream)) - 1  # the first line that starts at or behind the middle
             if start >= high:
                 high = middle
                 continue
         stream.seek(start)
-        line = stream.readline()
+        line = _line(stream)
         entry = parse_line(line)
         key = entry.path.encode()
         if key == wanted:
@@ -229,12 +237,12 @@ def seek_path(stream: IO[bytes], path: str) -> None:
         start = middle = (low + high) // 2
         if middle > low:
             stream.seek(middle - 1)
-            start += len(stream.readline()) - 1
+            start += len(_line(stream)) - 1
             if start >= high:
                 high = middle
                 continue
         stream.seek(start)
-        line = stream.readline()
+        line = _line(stream)
         if parse_line(line).path.encode() < wanted:
             low = start + len(line)
         else:

@@ -2,7 +2,8 @@
 
 A *holder* is whatever a log says that needs packs: a version that is not deleted (links are versions), a contribution
 that waits, the files of a run that is not deleted. What a log says that this client does not understand may need any
-pack, so nothing is collected then.
+pack, so nothing is collected then. Unlike the fold it goes on behind an op that contradicts the ones before: for a
+verification, what is damaged must not hide the rest.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ _NO_HOLDERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Something that needs packs: a manifest, its files, and the list of packs if that is an object."""
+    """Something that needs packs: a manifest, its files, and the list and index of packs if those are objects."""
 
+    kind: str  # version, contribution, run
     name: str
     digest: str
     packs: tuple[str, ...]
     meta_packs: tuple[str, ...]
     packs_object: str | None
+    index: str | None = None  # a copy, which nobody needs
 
 
 @dataclass(slots=True)
@@ -65,7 +68,7 @@ class ProjectMarks:
                 self.newer = f"format {transaction.format} in transaction {transaction.seq}"
             for op in transaction.ops:
                 try:
-                    self._add(op, transaction.seq)
+                    self.add_op(op, transaction.seq)
                 except (KeyError, TypeError, AttributeError) as error:
                     raise IntegrityError(
                         f"transaction {transaction.seq} of {self.project}: op {str(op)[:200]} is malformed ({error!r})"
@@ -87,7 +90,8 @@ class ProjectMarks:
         for run in self.deleted_runs:
             yield from self._runs.get(run, ())
 
-    def _add(self, op: Op, seq: int) -> None:
+    def add_op(self, op: Op, seq: int) -> None:
+        """Take in one op of transaction `seq`. Raises: KeyError, TypeError, AttributeError for a malformed one."""
         name = op["op"]
         if name in _NO_HOLDERS:
             self.plans.update(op.get("plans", ()) if name == "project.create" else ())
@@ -98,18 +102,21 @@ class ProjectMarks:
             self._add_run(op)
         elif name == "version.create":
             key = op["collection"], op["version"]
-            self._versions[key] = holder_of(f"{self.project}/{op['collection']}:v{op['version']}", op)
+            self._versions[key] = holder_of(
+                "version", f"{self.project}/{op['collection']}:v{op['version']}", op
+            )
         elif name == "version.delete":
             self._deleted.add((op["collection"], op["version"]))
         elif name == "version.restore":
             key = op["collection"], op["version"]
             self._deleted.discard(key)
             if "meta_packs" in op:  # from another store, with other packs than it was made with
-                self._versions[key] = holder_of(f"{self.project}/{op['collection']}:v{op['version']}", op)
+                title = f"{self.project}/{op['collection']}:v{op['version']}"
+                self._versions[key] = holder_of("version", title, op)
         elif name == "artifact.contribute":
-            title = f"a contribution to {self.project}/{op['collection']} by run {op['run']}"
+            title = f"contribution to {self.project}/{op['collection']} by run {op['run']}"
             waiting = self._waiting.setdefault((op["collection"], op["distributed_id"]), [])
-            waiting.append(holder_of(title, op))
+            waiting.append(holder_of("contribution", title, op))
         elif name == "artifact.finish":
             waiting = self._waiting[op["collection"], op["distributed_id"]]
             self._finished += waiting[: op["count"]]
@@ -122,17 +129,17 @@ class ProjectMarks:
         if op["op"] == "run.delete":
             self.deleted_runs.add(run)
         if op.get("files"):
-            self._runs.setdefault(run, []).append(
-                holder_of(f"the files of run {self.project}/{run}", op["files"])
-            )
+            self._runs.setdefault(run, []).append(holder_of("run", f"{self.project}/{run}", op["files"]))
 
 
-def holder_of(name: str, record: Mapping[str, Any]) -> Holder:
+def holder_of(kind: str, name: str, record: Mapping[str, Any]) -> Holder:
     """What an op, or the `files` of one, needs."""
     return Holder(
+        kind=kind,
         name=name,
         digest=record["digest"],
         packs=tuple(record.get("packs") or ()),
         meta_packs=tuple(record.get("meta_packs") or ()),
         packs_object=record.get("packs_object"),
+        index=record.get("index"),
     )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..storage.actor import this_actor, utc_now
+from ..storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ..storage.codec import compress_whole, decompress_whole
 from ..storage.commit import Committer
 from ..storage.condemned import PacksCondemned
@@ -31,7 +32,8 @@ from .state import (
     VersionState,
 )
 
-_CHECKPOINT_FORMAT = 2
+_CHECKPOINT_FORMAT = 3
+_READABLE_FORMATS = (2, 3)  # the second form had no seal
 _TIME = struct.Struct("<d")
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
 _LOOKS = 1000  # each repeat means that somebody has made another plan
@@ -262,12 +264,15 @@ class Project:
         return state, position
 
     def _read_on(self, state: ProjectState, position: Position) -> tuple[ProjectState, Position]:
-        return _folded(state, position, self.log.read_after(position))
+        state, position = _folded(state, position, self.log.read_after(position))
+        self.log.demand_no_hole(position)
+        return state, position
 
     def _checkpoint(self) -> tuple[ProjectState, Position]:
         for name in reversed(self.store.backend.folders(f"{self.prefix}checkpoints/")):
             try:
-                data = self.store.backend.read(f"{self.prefix}checkpoints/{name}/state.json.zst")
+                key = f"{self.prefix}checkpoints/{name}/state.json.zst"
+                data = read_bounded(self.store.backend, key, FRAME_LIMIT_BYTES)
                 state, position = decode_checkpoint(data)
                 if self.log.holds(position):
                     return state, position
@@ -277,7 +282,9 @@ class Project:
 
     def _write_checkpoint(self, state: ProjectState, position: Position) -> None:
         key = f"{self.prefix}checkpoints/{position.seq:012}/state.json.zst"
-        self.store.backend.write(key, encode_checkpoint(state, position))
+        frame = encode_checkpoint(state, position)
+        if len(frame) <= FRAME_LIMIT_BYTES:  # else nobody would read it
+            self.store.backend.write(key, frame)
 
 
 def _folded(
@@ -336,7 +343,7 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
         found = json.loads(decompress_whole(data, _CHECKPOINT_LIMIT_BYTES))
         # The first form did not know of plans; if its log had any, its client did not understand it.
         is_first = found["format"] == 1 and found["newer"] is None
-        if found["format"] != _CHECKPOINT_FORMAT and not is_first:
+        if found["format"] not in _READABLE_FORMATS and not is_first:
             raise FormatError(
                 f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
             )

@@ -20,8 +20,10 @@ from typing import Any
 
 from rpds import HashTrieMap
 
-from ..storage.errors import IntegrityError
+from ..storage.errors import IntegrityError, InvalidNameError
+from ..storage.gc import check_plan_id
 from ..storage.transaction import FORMAT, Op, Transaction, time_of
+from .names import check_name
 
 # Facts that change nothing a decision depends on; the catalog reads them.
 _RECORDED_ONLY = frozenset(
@@ -166,7 +168,7 @@ def apply(state: ProjectState, transaction: Transaction) -> ProjectState:
     for op in transaction.ops:
         try:
             state = _apply_op(state, op, transaction)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise IntegrityError(
                 f"transaction {transaction.seq}: op {str(op)[:200]} is malformed ({error!r})"
             ) from error
@@ -179,12 +181,13 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         return state
     if name == "collection.create":
         _demand(op["collection"] not in state.collections, transaction, op, "the collection exists")
+        _demand_name(op["collection"], transaction, op)  # it names folders on whose machine it is downloaded
         made = CollectionState(op["collection"], op["type"], op["description"], time_of(op, transaction))
         return replace(state, collections=state.collections.insert(made.name, made))
     if name in ("artifact.contribute", "artifact.finish"):
         return _gather(state, op, transaction)
     if name in ("project.create", "gc.condemn"):
-        plans = op["plans"] if name == "project.create" else [op["plan"]]
+        plans = list(map(check_plan_id, op["plans"] if name == "project.create" else [op["plan"]]))
         registered = state.registered or name == "project.create"
         known = (*state.plans, *(plan for plan in plans if plan not in state.plans))
         return replace(state, registered=registered, plans=known)
@@ -318,6 +321,7 @@ def _restore(collection: CollectionState, op: Op, transaction: Transaction) -> C
 
 def _move_alias(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
     alias, target = op["alias"], op["to"]
+    _demand_name(alias, transaction, op)
     actual = collection.aliases.get(alias)
     _demand(actual == op["from"], transaction, op, f"{alias!r} points to {actual}")
     if target is None:
@@ -382,6 +386,13 @@ _CHANGES = {
 def _demand(holds: bool, transaction: Transaction, op: Op, expected: str) -> None:
     if not holds:
         raise _contradiction(transaction, op, expected)
+
+
+def _demand_name(name: object, transaction: Transaction, op: Op) -> None:
+    try:
+        check_name(name, "name")
+    except InvalidNameError as error:
+        raise IntegrityError(f"transaction {transaction.seq}: op {op['op']}: {str(error)[:200]}") from error
 
 
 def _contradiction(transaction: Transaction, op: Op, reason: str) -> IntegrityError:

@@ -6,16 +6,22 @@ leaves a checkpoint for the next one. Nobody else writes it, nobody locks it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
 from ..artifacts.names import ProjectName
+from ..storage.digest import digest_of, is_hex_digest
 from ..storage.errors import Error, IntegrityError, UsageError
 from ..storage.log import Position
+from ..storage.sealed import check_seal, seal
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import canonical_json
 from .facts import SCHEMA_VERSION, TABLES, Facts
@@ -33,6 +39,7 @@ _NAMED = (
     ("version_links", "source_id"),
 )
 
+MARKER_LIMIT_BYTES = 1 << 20
 CHECKPOINT_TAIL = 2000  # transactions; reading as many takes about 0.1 s from a local disk
 
 
@@ -80,13 +87,15 @@ class Catalog:
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query of our own."""
-        return self._connection.execute(query, parameters).fetchall()
+        with _own_query():
+            return self._connection.execute(query, parameters).fetchall()
 
     def records(self, query: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a query of our own, by column name."""
-        cursor = self._connection.execute(query, parameters)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        with _own_query():
+            cursor = self._connection.execute(query, parameters)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def export(self, target: Path) -> None:
         """Write a copy: a `.duckdb` file, or a folder of Parquet files.
@@ -106,11 +115,11 @@ class Catalog:
 
     def _export(self, target: Path) -> None:
         if target.suffix == ".duckdb":
-            self._connection.execute(f"ATTACH {_quoted(str(target))} AS copy")
+            self._connection.execute(f"ATTACH {quoted(str(target))} AS copy")
             self._connection.execute("COPY FROM DATABASE memory TO copy")
             self._connection.execute("DETACH copy")
         else:
-            self._connection.execute(f"EXPORT DATABASE {_quoted(str(target))} (FORMAT parquet)")
+            self._connection.execute(f"EXPORT DATABASE {quoted(str(target))} (FORMAT parquet)")
 
     def close(self) -> None:
         """Free the memory."""
@@ -118,7 +127,11 @@ class Catalog:
 
     def _load(self, project: ProjectName) -> None:
         self._positions[project] = self._load_checkpoint(project)
-        if self._read_tail(project) >= CHECKPOINT_TAIL:
+        read = self._read_tail(project)
+        self.store.log(project_prefix(project.entity, project.project)).demand_no_hole(
+            self._positions[project]
+        )
+        if read >= CHECKPOINT_TAIL:
             import duckdb
 
             try:
@@ -144,11 +157,7 @@ class Catalog:
             return 0
         facts = Facts()
         facts.add(str(project), (entry.transaction for entry in entries))
-        for table, columns in facts.columns.items():
-            cells = list(columns.values())
-            if cells[0]:
-                values = ", ".join(f"unnest(?::{kind}[])" for kind in TABLES[table].values())
-                self._connection.execute(f"INSERT INTO {table} SELECT {values}", cells)
+        insert_facts(self._connection, facts)
         self._positions[project] = entries[-1].position
         return len(entries)
 
@@ -159,18 +168,16 @@ class Catalog:
         folder, log = f"{prefix}checkpoints/", self.store.log(prefix)
         for name in reversed(self.store.backend.folders(folder)):
             try:
-                marker = json.loads(self.store.backend.read(f"{folder}{name}/catalog.json"))
-                if marker["schema"] != SCHEMA_VERSION or set(marker["tables"]) != set(TABLES):
-                    continue
-                position = Position(marker["seq"], marker["head"])
-                if log.holds(position):
-                    self._insert_parquet(f"{folder}{name}/catalog/")
-                    return position
-            except (Error, ValueError, KeyError, TypeError):
+                data = self.store.backend.read(f"{folder}{name}/catalog.json", 0, MARKER_LIMIT_BYTES)
+                marker = decode_marker(data, int(name))
+                if marker.is_current and log.holds(marker.position):
+                    self._insert_parquet(f"{folder}{name}/catalog/", marker)
+                    return marker.position
+            except (Error, ValueError):
                 continue  # advisory: the log from its start says the same
         return Position()
 
-    def _insert_parquet(self, folder: str) -> None:
+    def _insert_parquet(self, folder: str, marker: Marker) -> None:
         import duckdb
 
         self._connection.execute("BEGIN")
@@ -178,11 +185,14 @@ class Catalog:
             for table in TABLES:
                 data = self.store.backend.local_path(f"{folder}{table}.parquet")
                 if data is not None:
+                    marker.check(table, digest_of_file(data))
                     self._copy_in(table, data)
                     continue
                 with tempfile.TemporaryDirectory() as temporary:
                     path = Path(temporary, "table.parquet")
-                    path.write_bytes(self.store.backend.read(f"{folder}{table}.parquet"))
+                    content = self.store.backend.read(f"{folder}{table}.parquet")
+                    marker.check(table, digest_of(content).hex())
+                    path.write_bytes(content)
                     self._copy_in(table, path)
         except duckdb.Error as error:
             self._connection.execute("ROLLBACK")
@@ -195,7 +205,7 @@ class Catalog:
     def _copy_in(self, table: str, path: Path) -> None:
         columns = ", ".join(TABLES[table])
         self._connection.execute(
-            f"INSERT INTO {table} SELECT {columns} FROM read_parquet({_quoted(str(path))})"
+            f"INSERT INTO {table} SELECT {columns} FROM read_parquet({quoted(str(path))})"
         )
 
     def _write_checkpoint(self, project: ProjectName) -> None:
@@ -203,21 +213,101 @@ class Catalog:
         position = self._positions[project]
         folder = f"{project_prefix(project.entity, project.project)}checkpoints/{position.seq:012}/"
         staging = self.store.backend.staging()
+        digests = {}
         for table in TABLES:
             path = staging / f"{os.getpid()}~{project.project}-{position.seq}-{table}.parquet"
-            query = f"SELECT * FROM {table} WHERE project = {_quoted(str(project))} ORDER BY position"
+            query = f"SELECT * FROM {table} WHERE project = {quoted(str(project))} ORDER BY position"
             self._connection.execute(
-                f"COPY ({query}) TO {_quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
             )
+            digests[table] = digest_of_file(path)
             self.store.backend.write_file(f"{folder}catalog/{table}.parquet", path)
-        marker = {
-            "schema": SCHEMA_VERSION,
-            "seq": position.seq,
-            "head": position.digest,
-            "tables": list(TABLES),
+        marker = Marker(SCHEMA_VERSION, position, digests)
+        self.store.backend.write(f"{folder}catalog.json", marker.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """`catalog.json`: says that the Parquet files of a checkpoint are complete, and what their bytes hash to."""
+
+    schema: int
+    position: Position
+    digests: Mapping[str, str]  # table → BLAKE3 of its file
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this version of Lineart has the same tables."""
+        return self.schema == SCHEMA_VERSION and set(self.digests) == set(TABLES)
+
+    def encode(self) -> bytes:
+        """The bytes of the marker."""
+        value = {
+            "schema": self.schema,
+            "seq": self.position.seq,
+            "head": self.position.digest,
+            "tables": dict(self.digests),
         }
-        self.store.backend.write(f"{folder}catalog.json", canonical_json(marker))
+        return seal(canonical_json(value))
+
+    def check(self, table: str, digest: str) -> None:
+        """Raises: IntegrityError when `digest` is not that of the file of `table`."""
+        if self.digests.get(table) != digest:
+            raise IntegrityError(f"{table}.parquet: it hashes to {digest[:12]}, expected another digest")
 
 
-def _quoted(text: str) -> str:
+def decode_marker(data: bytes, seq: int) -> Marker:
+    """The marker of the checkpoint after transaction `seq`. Raises: IntegrityError."""
+    try:
+        check_seal(data)
+        found = json.loads(data)
+        digests = dict.fromkeys(found["tables"], "") | (
+            dict(found["tables"]) if isinstance(found["tables"], dict) else {}
+        )
+        if found["seq"] != seq or not is_hex_digest(found["head"]) or not isinstance(found["schema"], int):
+            raise ValueError(f"it is not that of transaction {seq}")
+        return Marker(found["schema"], Position(seq, found["head"]), digests)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
+        raise IntegrityError(f"catalog.json: {str(error)[:200]}") from error
+
+
+@contextlib.contextmanager
+def _own_query() -> Iterator[None]:
+    """What fails in a query of our own fails for what a forged log has put into a table."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        said = " ".join(str(error).split())[:300]
+        raise IntegrityError(
+            f"catalog: the log has a value that none of our clients writes ({said})"
+        ) from error
+
+
+def insert_facts(connection: duckdb.DuckDBPyConnection, facts: Facts) -> None:
+    """Put rows into the base tables. Raises: IntegrityError for values that no client of ours writes."""
+    import duckdb
+
+    for table, columns in facts.columns.items():
+        cells = list(columns.values())
+        if cells[0]:
+            values = ", ".join(f"unnest(?::{kind}[])" for kind in TABLES[table].values())
+            try:
+                connection.execute(f"INSERT INTO {table} SELECT {values}", cells)
+            except (duckdb.Error, OverflowError, UnicodeEncodeError) as error:
+                raise IntegrityError(
+                    f"the log has a value that is none for the table {table} ({str(error).splitlines()[0][:200]})"
+                ) from error
+
+
+def digest_of_file(path: Path) -> str:
+    """The BLAKE3 of a file in hexadecimal digits. Raises: IntegrityError when it cannot be read."""
+    try:
+        return blake3().update_mmap(path).hexdigest()
+    except OSError as error:
+        raise IntegrityError(f"{path.name}: {error.strerror or error}") from error
+
+
+def quoted(text: str) -> str:
+    """`text` as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

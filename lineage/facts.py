@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..storage.transaction import Op, Transaction, actor_of, time_of
+from ..storage.errors import IntegrityError
+from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 
 SCHEMA_VERSION = 4
 _OPS_PER_TRANSACTION = 65536
@@ -71,8 +72,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "run_id": "VARCHAR", "project": "VARCHAR", "run": "VARCHAR", "event": "VARCHAR", "writer": "VARCHAR",
         "name": "VARCHAR", "job_type": "VARCHAR", "group_name": "VARCHAR", "tags": "VARCHAR", "notes": "VARCHAR",
         "config": "VARCHAR", "summary": "VARCHAR", "capture": "VARCHAR", "state": "VARCHAR", "exit_code": "BIGINT",
-        "error": "VARCHAR", "files": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
-        "position": "BIGINT",
+        "error": "VARCHAR", "files": "VARCHAR", "history": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR",
+        "time": "VARCHAR", "position": "BIGINT",
     },
 }  # fmt: skip
 
@@ -86,7 +87,10 @@ class Facts:
         }
 
     def add(self, project: str, transactions: Iterable[Transaction]) -> int:
-        """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out."""
+        """Add the facts of `transactions` of `project`; how many transactions there were. Unknown ops are left out.
+
+        Raises: IntegrityError for an op that no client of ours writes.
+        """
         count = 0
         for transaction in transactions:
             count += 1
@@ -101,8 +105,14 @@ class Facts:
                         "host": actor.get("host"),
                     }
                     position = transaction.seq * _OPS_PER_TRANSACTION + index
-                    for table, row in rows(project, op):
-                        self._append(table, {**common, "position": position, **row})
+                    try:
+                        for table, row in rows(project, op):
+                            self._append(table, {**common, "position": position, **row})
+                    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+                        raise IntegrityError(
+                            f"transaction {transaction.seq} of {project}: op {str(op)[:200]!a} is malformed"
+                            f" ({str(error)[:200]})"
+                        ) from error
         return count
 
     def _append(self, table: str, row: Mapping[str, Any]) -> None:
@@ -243,9 +253,9 @@ def _run(project: str, op: Op) -> list[_Row]:
         "event": op["op"],
         "group_name": op.get("group"),
         **{key: op.get(key) for key in ("writer", "name", "job_type", "notes", "exit_code", "error")},
-        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files")},
+        **{key: _json(op, key) for key in ("tags", "config", "summary", "capture", "files", "history")},
         "state": op.get("state"),
-        **({"time": then} if then else {}),
+        **({"time": then} if is_time(then) else {}),
     }
     alerts: list[_Row] = [
         ("run_alerts", {"run_id": row["run_id"], "sent_s": alert.get("at_s"), **_alert(alert)})

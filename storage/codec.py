@@ -22,7 +22,15 @@ SAMPLE_BYTES = 4096
 PLAIN_LIMIT_BYTES = (
     64 * 1024 * 1024
 )  # no raw or zstd object is longer, so a forged length cannot fill the memory
+PIECE_LIMIT_BYTES = 16 * 1024 * 1024  # of a large object; what a chunker may make at most
+# What is read into memory whole may be this much longer than it is stored, if it is longer than the first of the two.
+_UNSUSPICIOUS_BYTES = 16 * 1024 * 1024
+_MOST_SHRINKING = 256
 _PIECE = struct.Struct("<32sI")
+_SKIPPABLE = struct.Struct("<II")
+_SKIPPABLE_MAGIC, _PADDING_MAGIC = 0x184D2A5B, 0x184D2A5A  # zstd passes over such frames
+_TRAILER_BYTES = _SKIPPABLE.size + DIGEST_BYTES
+_TRAILER_HEAD = _SKIPPABLE.pack(_SKIPPABLE_MAGIC, DIGEST_BYTES)
 _local = threading.local()  # compressors are fast to use, slow to make, and not thread-safe
 
 
@@ -73,7 +81,7 @@ def decode(codec: int, payload: Buffer, raw_bytes: int) -> Buffer:
             frame = zstandard.get_frame_parameters(payload)
             if frame.content_size != raw_bytes:
                 raise IntegrityError(f"zstd frame of {frame.content_size} bytes: expected {raw_bytes}")
-            data = decompressor.decompress(payload)
+            data = decompressor.decompress(payload, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise IntegrityError(f"zstd payload of {len(payload)} bytes: {error}") from error
     else:
@@ -83,18 +91,45 @@ def decode(codec: int, payload: Buffer, raw_bytes: int) -> Buffer:
     return data
 
 
+def may_hold(raw_bytes: int, stored_bytes: int) -> bool:
+    """Whether so much may come out of so little: a few stored bytes cannot be made to fill the memory.
+
+    What is read whole (manifests, logs, histories) shrinks to a tenth or so; digests in it do not shrink at all.
+    """
+    return raw_bytes <= max(_UNSUSPICIOUS_BYTES, _MOST_SHRINKING * stored_bytes)
+
+
 def compress_whole(data: Buffer) -> bytes:
-    """A zstd frame with a checksum: for what no digest covers (segments, checkpoints)."""
-    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(data)
+    """A zstd frame with a checksum, and behind it a frame that zstd skips, with the BLAKE3 of all before it.
+
+    For what no digest elsewhere covers (segments, checkpoints).
+    """
+    frame = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(data)
+    lacking = -(-len(data) // _MOST_SHRINKING) - len(frame)
+    if not may_hold(len(data), len(frame)):  # the same line over and over: readers want it longer
+        frame = _SKIPPABLE.pack(_PADDING_MAGIC, lacking) + bytes(lacking) + frame
+    return frame + _TRAILER_HEAD + digest_of(frame)
 
 
 def decompress_whole(frame: Buffer, limit_bytes: int) -> bytes:
     """The bytes of a frame. Raises: IntegrityError when it is damaged or promises more than `limit_bytes`."""
+    view = memoryview(frame)
+    body, trailer = view[:-_TRAILER_BYTES], view[-_TRAILER_BYTES:]
+    digest = digest_of(body)
+    if trailer[: len(_TRAILER_HEAD)] == _TRAILER_HEAD or trailer[len(_TRAILER_HEAD) :] == digest:
+        if trailer != _TRAILER_HEAD + digest:
+            raise IntegrityError(f"zstd frame of {len(frame)} bytes: they are not those that were written")
+        view = body
+    stored_bytes = len(view)
+    if stored_bytes >= _SKIPPABLE.size and _SKIPPABLE.unpack_from(view)[0] == _PADDING_MAGIC:
+        view = view[_SKIPPABLE.size + _SKIPPABLE.unpack_from(view)[1] :]
     try:
-        size_bytes = zstandard.get_frame_parameters(frame).content_size  # huge when it is not in the frame
-        if size_bytes > limit_bytes:
-            raise IntegrityError(f"zstd frame of {size_bytes} bytes: expected at most {limit_bytes}")
-        return zstandard.ZstdDecompressor().decompress(frame)
+        size_bytes = zstandard.get_frame_parameters(view).content_size  # huge when it is not in the frame
+        if size_bytes > limit_bytes or not may_hold(size_bytes, stored_bytes):
+            raise IntegrityError(
+                f"zstd frame of {size_bytes} bytes in {stored_bytes}: expected at most {limit_bytes}"
+            )
+        return zstandard.ZstdDecompressor().decompress(view, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise IntegrityError(f"zstd frame of {len(frame)} bytes: {error}") from error
 
@@ -111,6 +146,8 @@ def decode_chunk_list(payload: Buffer, raw_bytes: int) -> list[tuple[bytes, int]
     if len(body) % _PIECE.size or digest_of(body) != bytes(check):
         raise IntegrityError(f"chunk list of {len(payload)} bytes: its checksum does not match")
     pieces = list(_PIECE.iter_unpack(body))
+    if any(length > PIECE_LIMIT_BYTES for _, length in pieces):
+        raise IntegrityError(f"chunk list: a piece is longer than {PIECE_LIMIT_BYTES} bytes")
     if sum(length for _, length in pieces) != raw_bytes:
         raise IntegrityError(f"chunk list: lengths do not add up to {raw_bytes}")
     return pieces

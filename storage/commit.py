@@ -17,11 +17,12 @@ from typing import Generic, Protocol, TypeVar
 
 from .errors import ConflictError, Error, UsageError
 from .log import FOLDER_ENTRIES, Log, Position
-from .transaction import Op, Transaction, canonical_json
+from .transaction import MAX_BYTES, Op, Transaction, canonical_json
 
 S = TypeVar("S")
 _ATTEMPTS = 1000  # each lost race means that somebody else has won it
 _SHARED = 256  # callers whose ops go into one transaction
+_SHARED_BYTES = MAX_BYTES // 2  # … and of how many bytes; one caller may have as many
 _MAX_PAUSE_S = 0.05
 _LEVELS = (
     100  # of lists and dictionaries in an op: what one process can just write, another might just not read
@@ -179,61 +180,70 @@ class Committer(Generic[S]):
             request.done, request.ops = True, ops
 
     def _commit(self, batch: Sequence[_Request[S]]) -> None:
-        identity = uuid.uuid4().hex
-        for attempt in range(_ATTEMPTS):
-            if self._try_commit(batch, identity):
-                break
-            time.sleep(random.uniform(0, min(_MAX_PAUSE_S, 0.001 * 2 ** min(attempt, 10))))
-        else:
-            raise ConflictError(
-                f"{self._log.prefix}log: lost {_ATTEMPTS} races for the next number; try again"
-            )
-        for request in batch:
-            request.done = True
+        """All of `batch`, in one transaction if it is not too long."""
+        left: Sequence[_Request[S]] | None = batch
+        while left:
+            identity = uuid.uuid4().hex
+            for attempt in range(_ATTEMPTS):
+                after = self._try_commit(left, identity)
+                if after is not None:
+                    break
+                time.sleep(random.uniform(0, min(_MAX_PAUSE_S, 0.001 * 2 ** min(attempt, 10))))
+            else:
+                raise ConflictError(
+                    f"{self._log.prefix}log: lost {_ATTEMPTS} races for the next number; try again"
+                )
+            for request in left:
+                request.done = request not in after
+            left = after
 
-    def _try_commit(self, batch: Sequence[_Request[S]], identity: str) -> bool:
-        """Read, decide, create; False when somebody else has created that number first."""
+    def _try_commit(self, batch: Sequence[_Request[S]], identity: str) -> Sequence[_Request[S]] | None:
+        """Read, decide, create: those that did not fit. None when somebody else has created that number first."""
         with self._log.turn():
             self._catch_up()
-            transaction, state, accepted = self._decide(batch, identity)
+            transaction, state, accepted, left = self._decide(batch, identity)
             if not transaction.ops:
-                return True
+                return left
             self._sent = (identity, accepted)
             try:
                 position = self._log.append(transaction)
             except ConflictError:
-                return False
+                return None
         self._settle()
         self._head = (state, position)
         if position.seq % FOLDER_ENTRIES == FOLDER_ENTRIES - 1:
             self._seal()
-        return True
+        return left
 
     def _decide(
         self, batch: Sequence[_Request[S]], identity: str
-    ) -> tuple[Transaction, S, list[tuple[_Request[S], Sequence[Op]]]]:
-        """Ask each caller in turn, each on the state that the ones before it leave."""
+    ) -> tuple[Transaction, S, list[tuple[_Request[S], Sequence[Op]]], Sequence[_Request[S]]]:
+        """Ask each caller in turn, each on the state that the ones before it leave; also who did not fit."""
         (state, position), all_ops, time_now = self._head, list[Op](), self._now()
+        size_bytes = 0
         accepted: list[tuple[_Request[S], Sequence[Op]]] = []
 
         def transaction(ops: Sequence[Op]) -> Transaction:
             return Transaction(position.seq + 1, identity, time_now, self._actor, position.digest, ops)
 
-        for request in batch:
+        for number, request in enumerate(batch):
             if request.done:
                 continue
             request.error = None
             try:
                 ops = list(request.decide(state))
                 if ops:
-                    _check_json(ops)
+                    ops_bytes = _check_json(ops)
+                    if accepted and size_bytes + ops_bytes > _SHARED_BYTES:
+                        return transaction(all_ops), state, accepted, batch[number:]
+                    size_bytes += ops_bytes
                     state = self._fold.apply(state, transaction(ops))
             except Exception as error:  # of this caller alone; raised in its thread
                 request.error = error
                 continue
             all_ops += ops
             accepted.append((request, ops))
-        return transaction(all_ops), state, accepted
+        return transaction(all_ops), state, accepted, ()
 
     def _seal(self) -> None:
         """Segment and checkpoint are advisory: the commit stands whether they can be written or not."""
@@ -245,16 +255,25 @@ class Committer(Generic[S]):
             return  # the next client that fills a folder writes the next one
 
 
-def _check_json(ops: Sequence[Op]) -> None:
-    """Refuse what cannot be written while it is one caller's error, not that of all who share the transaction."""
+def _check_json(ops: Sequence[Op]) -> int:
+    """The bytes of some ops.
+
+    Refuses what cannot be written while it is one caller's error, not that of all who share the transaction.
+    """
     try:
         if any(_is_deeper(op, _LEVELS) for op in ops):
             raise ValueError(f"more than {_LEVELS} levels")
-        canonical_json(ops)
+        size_bytes = len(canonical_json(ops))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{ops[0].get('op')}: {error}; expected JSON values (text, numbers, lists, dictionaries)"
         ) from error
+    if size_bytes > _SHARED_BYTES:
+        raise UsageError(
+            f"{ops[0].get('op')}: {size_bytes} bytes of metadata, expected at most {_SHARED_BYTES};"
+            " put them into a file"
+        )
+    return size_bytes
 
 
 def _is_deeper(value: object, levels: int) -> bool:

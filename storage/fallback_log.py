@@ -68,6 +68,13 @@ class FallbackLog:
         """As above."""
         return self._there.continue_from(position, modified_s)
 
+    def demand_no_hole(self, head: Position) -> None:
+        or_offline(
+            self._overlay,
+            lambda: self._there.demand_no_hole(head),
+            lambda: self._here.demand_no_hole(head),
+        )
+
     def append(self, transaction: Transaction) -> Position:
         """If the answer is lost, it is in the outbox too, with the same id, by which `art sync` finds it in the log."""
         return or_offline(

@@ -20,13 +20,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .backend import Backend
+from .bounded import read_bounded
 from .digest import is_hex_digest
 from .errors import ConflictError, FormatError, IntegrityError, NotFoundError
+from .sealed import check_seal, seal
 from .transaction import canonical_json
 
 FORMAT = 1
 PLANS = "gc/plans/"
-_PLAN_KEY = re.compile(r"(?P<id>[A-Za-z0-9\-]+)(?P<kind>\.final|\.done)?\.json\Z")
+DONE = seal(canonical_json({"format": FORMAT}))
+LIMIT_BYTES = 64 * 1024 * 1024  # of a plan or final list
+_KEY_OF_A_RUN = re.compile(r"projects/[^/]+/[^/]+/runs/[^/]+/(?!run\.json\Z).")
+_PLAN_ID = re.compile(r"[A-Za-z0-9\-]{1,128}\Z")
+PLAN_KEY = re.compile(r"(?P<id>[A-Za-z0-9\-]+)(?P<kind>\.final|\.done)?\.json\Z")
 _PARALLEL_READS = 16
 
 Reason = Literal["dead", "sparse"]
@@ -61,15 +67,14 @@ class Plan:
 
     def encode(self) -> bytes:
         """The stored form."""
-        return canonical_json(
-            {
-                "format": FORMAT,
-                "id": self.id,
-                "time": self.time,
-                "packs": [asdict(pack) for pack in self.packs],
-                "runs": [asdict(run) for run in self.runs],
-            }
-        )
+        value = {
+            "format": FORMAT,
+            "id": self.id,
+            "time": self.time,
+            "packs": [asdict(pack) for pack in self.packs],
+            "runs": [asdict(run) for run in self.runs],
+        }
+        return seal(canonical_json(value))
 
     @property
     def size_bytes(self) -> int:
@@ -89,15 +94,14 @@ class Final:
 
     def encode(self) -> bytes:
         """The stored form."""
-        return canonical_json(
-            {
-                "format": FORMAT,
-                "plan": self.plan,
-                "packs": sorted(self.packs),
-                "keys": sorted(self.keys),
-                "cancelled": self.cancelled,
-            }
-        )
+        value = {
+            "format": FORMAT,
+            "plan": self.plan,
+            "packs": sorted(self.packs),
+            "keys": sorted(self.keys),
+            "cancelled": self.cancelled,
+        }
+        return seal(canonical_json(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,13 @@ class PlanStatus:
     id: str
     is_final: bool = False
     is_done: bool = False
+
+
+def check_plan_id(plan: object) -> str:
+    """Raises: ValueError for what cannot be the id of a plan: it is a part of keys."""
+    if not isinstance(plan, str) or not _PLAN_ID.match(plan):
+        raise ValueError(f"plan {str(plan)[:80]!r}: expected letters, digits and hyphens")
+    return plan
 
 
 def plan_key(plan: str) -> str:
@@ -128,15 +139,23 @@ def list_plans(backend: Backend) -> list[PlanStatus]:
     """All plans, the oldest first."""
     kinds: dict[str, set[str]] = {}
     for found in backend.list(PLANS):
-        if match := _PLAN_KEY.match(found.key[len(PLANS) :]):
+        if match := PLAN_KEY.match(found.key[len(PLANS) :]):
             kinds.setdefault(match["id"], set()).add(match["kind"] or "")
     return [PlanStatus(plan, ".final" in found, ".done" in found) for plan, found in sorted(kinds.items())]
 
 
 def read_plan(backend: Backend, plan: str) -> Plan:
     """Raises: NotFoundError, IntegrityError, FormatError, CommError."""
-    found = _decoded(backend.read(plan_key(plan)), f"plan {plan}")
+    return decode_plan(read_bounded(backend, plan_key(plan), LIMIT_BYTES), plan)
+
+
+def decode_plan(data: bytes, plan: str) -> Plan:
+    """The plan in the bytes that are stored under its id. Raises: IntegrityError, FormatError."""
+    found = _decoded(data, f"plan {plan}")
     try:
+        _demand_text(found["id"], found["time"], *(run["run"] for run in found["runs"]))
+        if found["id"] != plan:
+            raise ValueError(f"it is plan {found['id'][:80]!r}")
         packs = tuple(PlannedPack(**_known(PlannedPack, fields)) for fields in found["packs"])
         runs = tuple(PlannedRun(**_known(PlannedRun, fields)) for fields in found["runs"])
         _demand_digests(pack.pack for pack in packs)
@@ -148,12 +167,22 @@ def read_plan(backend: Backend, plan: str) -> Plan:
 def read_final(backend: Backend, plan: str) -> Final | None:
     """The final list of a plan, None as long as there is none. Raises: IntegrityError, FormatError, CommError."""
     try:
-        data = backend.read(final_key(plan))
+        data = read_bounded(backend, final_key(plan), LIMIT_BYTES)
     except NotFoundError:
         return None
+    return decode_final(data, plan)
+
+
+def decode_final(data: bytes, plan: str) -> Final:
+    """The final list in the bytes that are stored for a plan. Raises: IntegrityError, FormatError."""
     found = _decoded(data, f"final list of plan {plan}")
     try:
         _demand_digests(found["packs"])
+        _demand_text(*found["keys"])
+        if not all(map(_KEY_OF_A_RUN.match, found["keys"])):
+            raise ValueError("a key is none that a run leaves")
+        if found["plan"] != plan:
+            raise ValueError(f"it is that of plan {str(found['plan'])[:80]!r}")
         return Final(found["plan"], tuple(found["packs"]), tuple(found["keys"]), found["cancelled"])
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
@@ -231,9 +260,10 @@ def sparse_packs(
 
 def _decoded(data: bytes, what: str) -> dict[str, Any]:
     try:
+        check_seal(data)
         found = json.loads(data)
         number = found["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
         raise IntegrityError(f"{what} is damaged ({error!r}); restore it from a copy") from error
     if number != FORMAT:
         raise FormatError(f"{what} has format {number}; this version reads {FORMAT}; upgrade lineart")
@@ -242,6 +272,12 @@ def _decoded(data: bytes, what: str) -> dict[str, Any]:
 
 def _known(kind: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fields[name] for name in kind.__slots__ if name in fields}
+
+
+def _demand_text(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{str(value)[:80]!r} is no text")
 
 
 def _demand_digests(packs: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ The laws of this module:
   it: its maker may not have come that far when the machine goes down.
 - `delete` leaves empty folders behind. Removing them would race with writers that have just flushed them; `list`
   and `folders` do not show a folder without keys instead.
+- What is made gets the mode of the store's own folder (`sharing`): a shared folder stays usable by its group.
 - Nothing is held between calls (no descriptors, no locks), so threads and forks need no care.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from .backend import STAGING, Buffer, Stat, check_key, check_prefix
 from .durable import flush, link, move, temporary_file
 from .errors import CommError, ConflictError, Error, InvalidNameError, NotFoundError, StoreError
+from .sharing import folder_mode, share_file, share_folder
 
 __all__ = ["LocalBackend"]
 
@@ -80,6 +82,7 @@ class LocalBackend:
         target = self._path(key)
         folder = os.path.dirname(target)
         try:
+            share_file(path, folder_mode(self._root))
             flush(path)
             for attempt in range(_ATTEMPTS):
                 self._make_folder(folder)
@@ -150,6 +153,7 @@ class LocalBackend:
                     self._make_folder(self._staging)
                     self._make_folder(folder)
                     with temporary_file(self._staging, data) as temporary:
+                        share_file(temporary, folder_mode(self._root))
                         give_name(temporary, target)
                     flush(folder)
                     return
@@ -172,6 +176,8 @@ class LocalBackend:
             self._make_folder(parent)
             try:
                 os.mkdir(folder)
+                if inside:
+                    share_folder(folder, folder_mode(self._root))
             except FileExistsError:
                 if not os.path.isdir(folder):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None

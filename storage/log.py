@@ -25,16 +25,19 @@ from pathlib import Path
 from typing import Protocol
 
 from .backend import Backend, Stat
+from .bounded import FRAME_LIMIT_BYTES, read_bounded
 from .codec import compress_whole, decompress_whole
 from .errors import ConflictError, IntegrityError, NotFoundError
-from .transaction import GENESIS, Transaction, chain_digest, decode_transaction
+from .transaction import GENESIS, MAX_BYTES, Transaction, chain_digest, decode_transaction
 from .turn import turn
 
 FOLDER_ENTRIES = 1000
-_SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 _FOLDER = re.compile(r"[0-9]{6,}\Z")  # not what a backup program may put there
+_ENTRY = re.compile(r"log/\d{6,}/\d{12}\.json\Z")
 _PARALLEL_READS = 16
 _FEW = 3  # entries read one by one before the folder is listed: a listing is one request
+_AT_ONCE = 64  # entries that are read ahead of who folds them
 _FEW_LOCAL = 200  # listing a local folder costs as much as reading a hundred entries
 
 
@@ -91,6 +94,13 @@ class Log(Protocol):
         """What came behind a position that an earlier process has noted; None when that is not of this log.
 
         `modified_s` is what the tail of that process said. Raises: IntegrityError.
+        """
+        ...
+
+    def demand_no_hole(self, head: Position) -> None:
+        """See that nothing lies behind the newest transaction that was read: whoever appended would end the log there.
+
+        For those that begin to read; costs a listing or a query. Raises: IntegrityError when a transaction was lost.
         """
         ...
 
@@ -187,7 +197,7 @@ class BackendLog:
         is_local = self._backend.local_path(self.prefix + "x") is not None
         for _ in range(_FEW_LOCAL if is_local else _FEW):
             try:
-                data = self._backend.read(self.key(position.seq + 1))
+                data = self._read(self.key(position.seq + 1))
             except NotFoundError:
                 return
             entry = following(data, position, self.prefix)
@@ -197,6 +207,25 @@ class BackendLog:
             entry = following(data, position, self.prefix)
             yield entry
             position = entry.position
+
+    def demand_no_hole(self, head: Position) -> None:
+        start_after = self.key(head.seq) if head.seq >= 0 else ""
+        for found in self._backend.list(f"{self.prefix}log/", start_after):
+            if self._is_behind(found.key, head.seq + 1):
+                self._demand(head.seq + 1)
+                return
+
+    def _is_behind(self, key: str, seq: int) -> bool:
+        return key > self.key(seq) and _ENTRY.match(key[len(self.prefix) :]) is not None
+
+    def _demand(self, seq: int) -> None:
+        try:
+            self._backend.stat(self.key(seq))  # a listing may show what is made meanwhile in any order
+        except NotFoundError as error:
+            raise IntegrityError(
+                f"transaction {seq} of {self.prefix}log is missing, and there are later ones; restore it from a copy:"
+                ' "art verify --all --repair-from STORE"'
+            ) from error
 
     def read_first_folder(self) -> Tail | None:
         """The whole log with one listing, None when it is longer than a folder: then there may be a checkpoint.
@@ -228,14 +257,17 @@ class BackendLog:
             if found.key == self.key(seq + 1):
                 listed.append(found)
                 seq += 1
+            elif self._is_behind(found.key, seq + 1):
+                self._demand(seq + 1)
+                break  # it is there by now; whoever needs more looks again
         return listed
 
     def _entries(self, keys: Sequence[str], position: Position) -> list[LogEntry]:
         if len(keys) < _FEW:
-            contents = [self._backend.read(key) for key in keys]
+            contents = [self._read(key) for key in keys]
         else:
             with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-                contents = list(pool.map(self._backend.read, keys))
+                contents = list(pool.map(self._read, keys))
         entries = []
         for data in contents:
             entries.append(following(data, position, self.prefix))
@@ -266,9 +298,11 @@ class BackendLog:
 
     def seal(self, folder: int) -> None:
         """Write segment `folder`."""
-        data = b"".join(self._listed(folder * FOLDER_ENTRIES))
+        frame = compress_whole(b"".join(self._listed(folder * FOLDER_ENTRIES)))
+        if len(frame) > FRAME_LIMIT_BYTES:
+            return  # nobody would read it
         try:
-            self._backend.create(self.segment_key(folder), compress_whole(data))
+            self._backend.create(self.segment_key(folder), frame)
         except ConflictError:
             return  # sealed by another client, from the same bytes
 
@@ -282,27 +316,31 @@ class BackendLog:
     def holds(self, position: Position) -> bool:
         return True
 
+    def _read(self, key: str) -> bytes:
+        return read_bounded(self._backend, key, MAX_BYTES)
+
     def _bulk(self, first: int) -> Iterator[bytes]:
         """The bytes of the transactions from number `first` on, folder by folder, from segments if there are some."""
         names = [name for name in self._backend.folders(f"{self.prefix}log/") if _FOLDER.match(name)]
         last_folder = max(map(int, names), default=-1)
         while (folder := first // FOLDER_ENTRIES) <= last_folder:
-            entries = self._segment(folder) if folder < last_folder else None
-            if entries is not None:
-                entries = entries[first - folder * FOLDER_ENTRIES :]
-            else:
-                entries = list(self._listed(first))
-            yield from entries
-            first += len(entries)
-            if first % FOLDER_ENTRIES or not entries:
+            sealed = self._segment(folder) if folder < last_folder else None
+            entries = (
+                self._listed(first) if sealed is None else iter(sealed[first - folder * FOLDER_ENTRIES :])
+            )
+            before = first
+            for data in entries:
+                yield data
+                first += 1
+            if first % FOLDER_ENTRIES or first == before:
                 return
 
     def _segment(self, folder: int) -> list[bytes] | None:
         """The entries of a sealed folder; None when no segment says the same as they do: it is advisory."""
         try:
-            frame = self._backend.read(self.segment_key(folder))
-            last = self._backend.read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
-            lines = decompress_whole(frame, _SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
+            frame = read_bounded(self._backend, self.segment_key(folder), FRAME_LIMIT_BYTES)
+            last = self._read(self.key((folder + 1) * FOLDER_ENTRIES - 1))
+            lines = decompress_whole(frame, SEGMENT_LIMIT_BYTES).splitlines(keepends=True)
         except (NotFoundError, IntegrityError):
             return None
         # Who has the last entry has, by the chain, all before it.
@@ -318,10 +356,11 @@ class BackendLog:
                 break
             wanted.append(found.key)
         if self._backend.local_path(folder + "x") is not None or len(wanted) < _FEW:
-            yield from map(self._backend.read, wanted)
+            yield from map(self._read, wanted)
             return
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-            yield from pool.map(self._backend.read, wanted)
+            for start in range(0, len(wanted), _AT_ONCE):
+                yield from pool.map(self._read, wanted[start : start + _AT_ONCE])
 
 
 def following(data: bytes, position: Position, prefix: str) -> LogEntry:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from .backend import Backend, Buffer
 from .cache import CachingBackend
-from .codec import Codec, decode, decode_chunk_list
+from .codec import Codec, decode, decode_chunk_list, may_hold
 from .condemned import Condemned
 from .digest import digest_of, short
 from .errors import Error, FormatError, IntegrityError, NotFoundError
@@ -257,16 +257,21 @@ class Objects:
             self.condemned.check(self._facts.state().plans)
 
     def read(self, digest: bytes, packs: Iterable[bytes] = ()) -> Buffer:
-        """All bytes of an object. Raises: NotFoundError, IntegrityError."""
+        """All bytes of an object, for manifests and the like; a file that may be of any length is opened.
+
+        Raises: NotFoundError, IntegrityError, also for one that would fill the memory out of a few stored bytes.
+        """
         held = _held(packs)
         return self.patiently(lambda: self._read(digest, held))
 
     def _read(self, digest: bytes, packs: Iterable[bytes]) -> Buffer:
         location = self.locate([digest], packs)[digest]
         if location.codec != Codec.CHUNKS:
+            self._demand_plausible(digest, location, location.stored_bytes)
             return self.read_plain(digest, location)
         pieces = self.chunks(digest, location)
         places = self.locate([piece for piece, _ in pieces], packs)
+        self._demand_plausible(digest, location, sum(place.stored_bytes for place in places.values()))
         out = bytearray()
         runs = list(plan_runs(((p, places[p]) for p, _ in pieces), limit_bytes=_WHOLE_RUN_BYTES))
         for run, payload in zip(runs, self._read_runs(runs), strict=True):
@@ -278,6 +283,13 @@ class Objects:
                 f"object {short(digest)} in pack {short(location.pack)}: its chunks hash to another digest; {_REPAIR}"
             )
         return out
+
+    def _demand_plausible(self, digest: bytes, location: Location, stored_bytes: int) -> None:
+        if not may_hold(location.raw_bytes, stored_bytes):
+            promise = f"{location.raw_bytes} bytes out of {stored_bytes}"
+            raise self._damaged(
+                digest, location, IntegrityError(f"{promise} are too many to be read at once")
+            )
 
     def pieces(self, digest: bytes, packs: Iterable[bytes] = ()) -> list[tuple[bytes, int]]:
         """The (digest, length in bytes) of an object's chunks; of one that is not chunked the object itself."""

@@ -41,6 +41,8 @@ class PackLimits:
         limits = (self.target_bytes, self.max_bytes, self.max_objects)
         if not all(isinstance(limit, int) and limit > 0 for limit in limits):
             raise ValueError(f"pack limits {limits}: expected whole numbers above 0")
+        if max(self.target_bytes, self.max_bytes) > 1 << 30 or self.max_objects > 1_000_000:
+            raise ValueError(f"pack limits {limits}: expected at most 1 GiB and a million objects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ def decode_trailer(trailer: Buffer, pack_bytes: int | None = None) -> list[Packe
             )
         objects.append(PackedObject(digest, raw_bytes, offset, stored_bytes, codec))
         offset += stored_bytes
+        if offset > _MAX_RAW_BYTES:
+            raise IntegrityError(f"object {short(digest)}: {stored_bytes} stored bytes are too many")
     if pack_bytes is not None and offset + len(trailer) != pack_bytes:
         raise IntegrityError(f"payloads and trailer take {offset + len(trailer)} bytes of {pack_bytes}")
     return objects

@@ -29,6 +29,7 @@ LOG_FORMAT = 1  # of the table
 STORE_LOG = (
     "store/"  # the log about the store itself; its first transaction says that the database has the store
 )
+_ROWS_AT_ONCE = 64  # each may have 32 MiB
 _SCHEMES = ("postgresql", "postgres")
 _SECRETS = {"password", "sslpassword"}
 
@@ -62,8 +63,13 @@ _READ = """
 SELECT seq, digest, CASE WHEN seq > %s::bigint THEN body END FROM lineart_log
 WHERE store = %s AND prefix = %s AND seq >= %s::bigint ORDER BY seq LIMIT %s
 """
+_ROWS = """
+SELECT seq, digest, body FROM lineart_log
+WHERE store = %s AND prefix = %s AND seq > %s::bigint ORDER BY seq LIMIT %s
+"""
 _BODY = "SELECT body FROM lineart_log WHERE store = %s AND prefix = %s AND seq = %s::bigint"
 _DIGEST = "SELECT digest FROM lineart_log WHERE store = %s AND prefix = %s AND seq = %s::bigint"
+_BEHIND = "SELECT min(seq) FROM lineart_log WHERE store = %s AND prefix = %s AND seq > %s::bigint"
 # One step down the index for each log, however many transactions it has.
 _PREFIXES = """
 WITH RECURSIVE logs (prefix) AS (
@@ -147,6 +153,13 @@ class PostgresLogs:
             self.demand_store()
         return sorted((parts[1], parts[2]) for parts in found if parts[0] == "projects" and len(parts) == 4)
 
+    def rows(self, prefix: str) -> Iterator[tuple[int, bytes, bytes]]:
+        """Number, digest and bytes of every transaction of a log, whether they fit each other or not."""
+        after = -1
+        while found := self.database.query(_ROWS, (self.store, prefix, after, _ROWS_AT_ONCE)):
+            yield from found
+            after = found[-1][0]
+
     def demand_writable(self) -> None:
         ((is_allowed, read_only),) = self.database.query(_RIGHTS)
         if not is_allowed or read_only == "on":
@@ -211,6 +224,14 @@ class PostgresLog:
     def continue_from(self, position: Position, modified_s: float) -> Tail | None:
         """A row has no time; its digest says whether it is the same."""
         return Tail(list(self.read_after(position)), 0.0) if self.holds(position) else None
+
+    def demand_no_hole(self, head: Position) -> None:
+        ((first,),) = self._logs.database.query(_BEHIND, self._key(head.seq))
+        if first is not None and first != head.seq + 1:
+            raise IntegrityError(
+                f"transaction {head.seq + 1} of {self.prefix}log is missing from {self._logs.name}, and there are later"
+                " ones; restore the database from its backup"
+            )
 
     def append(self, transaction: Transaction) -> Position:
         data, seq = transaction.encode(), transaction.seq

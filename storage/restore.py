@@ -160,7 +160,7 @@ class Restorer:
                     self._progress(len(data))
             return done
 
-        for done in _in_order(pool, write_run, plan_runs(plain), ahead=2 * self._threads):
+        for done in in_order(pool, write_run, plan_runs(plain), ahead=2 * self._threads):
             written += done
         for digest, at in places.items():
             if at.codec == Codec.CHUNKS:
@@ -206,7 +206,7 @@ class Restorer:
 
             runs = plan_runs((piece, places[piece]) for piece, _ in pieces)
             hasher = blake3()
-            for contents in _in_order(pool, write_run, _with_positions(runs), ahead=2 * self._threads):
+            for contents in in_order(pool, write_run, _with_positions(runs), ahead=2 * self._threads):
                 for data in contents:
                     hasher.update(data)
                     self._progress(len(data))
@@ -259,7 +259,7 @@ class Restorer:
             (large if at.codec == Codec.CHUNKS else plain).append((digest, at))
         plain.sort(key=lambda item: (item[1].pack, item[1].offset))
         with ThreadPoolExecutor(self._threads, "lineart-check") as pool:
-            for errors in _in_order(pool, self._check_run, plan_runs(plain), ahead=2 * self._threads):
+            for errors in in_order(pool, self._check_run, plan_runs(plain), ahead=2 * self._threads):
                 yield from errors
         for digest, at in large:
             yield from self._check_large(digest, at)
@@ -325,7 +325,7 @@ def target_error(path: str, error: OSError) -> StoreError:
     )
 
 
-def _in_order(
+def in_order(
     pool: ThreadPoolExecutor, work: Callable[[_T], _R], tasks: Iterable[_T], *, ahead: int
 ) -> Iterator[_R]:
     """Results in the order of `tasks`, with at most `ahead` of them under way: memory stays bounded."""

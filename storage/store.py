@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,6 +18,7 @@ from .errors import (
     CommError,
     ConflictError,
     FormatError,
+    IntegrityError,
     InvalidNameError,
     NotFoundError,
     StoreError,
@@ -37,9 +39,11 @@ from .probe import probe_conditional_create
 from .restore import Progress, Restorer
 from .retry import Retries, RetryingBackend
 from .s3_options import split_address
+from .sealed import check_seal, seal
 from .snapshot import Snapshot
 from .statcache import StatCache
 from .store_log import PREFIX, StoreLog
+from .stored_log import BackendStoredLog, PostgresStoredLog, StoredLog
 from .transaction import canonical_json
 from .wrapper import BackendWrapper
 
@@ -47,6 +51,9 @@ FORMAT = 2  # the newest that this version reads; a store whose logs lie beside 
 SETTINGS_KEY = "lineart.json"
 _BRIEF_ATTEMPTS, _BRIEF_S = 3, 15.0
 _UNSEEN_ENTITY = "default"  # as `art init` has it
+SETTINGS_LIMIT_BYTES = 1 << 20
+_ID = re.compile(r"[0-9a-f]{1,64}\Z")  # names folders on this machine
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.\-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class StoreSettings:
     def encode(self) -> bytes:
         """The bytes of `lineart.json`."""
         log = {} if self.log is None else {"log": {"format": LOG_FORMAT, "url": self.log}}
-        return canonical_json(
+        value = canonical_json(
             {
                 "capabilities": dict(self.capabilities),
                 "chunker": asdict(self.chunker),
@@ -83,6 +90,7 @@ class StoreSettings:
                 **log,
             }
         )
+        return seal(value)
 
     @classmethod
     def decode(cls, data: bytes, url: str) -> StoreSettings:
@@ -94,9 +102,10 @@ class StoreSettings:
                 raise FormatError(
                     f"store {url} has format {number}; this version reads format {FORMAT}; upgrade lineart"
                 )
+            _check_seal(data, url)
             return cls(
-                store=str(found["store"]),
-                entity=str(found["entity"]),
+                store=_matching(_ID, found["store"]),
+                entity=_matching(_NAME, found["entity"]),
                 created=str(found["created"]),
                 chunker=ChunkerParameters(**_known(ChunkerParameters, found["chunker"])),
                 metadata_chunker=ChunkerParameters(**_known(ChunkerParameters, found["metadata_chunker"])),
@@ -106,7 +115,7 @@ class StoreSettings:
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
-                f"{SETTINGS_KEY} of {url} is not one ({error!r}); restore it from a copy"
+                f"{SETTINGS_KEY} of {url} is not one ({str(error)[:200]!r}); restore it from a copy"
             ) from error
 
 
@@ -122,6 +131,22 @@ def _log_address(number: int, found: Mapping[str, Any] | None, url: str) -> str 
             " upgrade lineart"
         )
     return check_address(str(found["url"]))
+
+
+def _check_seal(data: bytes, url: str) -> None:
+    try:
+        check_seal(data)
+    except IntegrityError as error:
+        raise FormatError(
+            f"{SETTINGS_KEY} of {url}: {error}; restore it from a copy,"
+            ' or take its key "verify" out if you have edited it'
+        ) from error
+
+
+def _matching(form: re.Pattern[str], text: str) -> str:
+    if not form.match(text):
+        raise ValueError(f"{text[:80]!r}: expected {form.pattern}")
+    return text
 
 
 def _known(kind: Any, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,7 +286,7 @@ class Store:
         if notes is not None and machine.offline:
             return cls._of(backend, _unseen(backend.url), machine, notes)
         try:
-            data = backend.read(SETTINGS_KEY)
+            data = backend.read(SETTINGS_KEY, 0, SETTINGS_LIMIT_BYTES)
         except NotFoundError as error:
             raise NotFoundError(
                 f'there is no store at {backend.url}; make one with "art init {backend.url}"'
@@ -377,7 +402,7 @@ class Store:
         if self.backend.local_path(SETTINGS_KEY) is None:
             return  # a bucket does not vanish without an error of its own
         try:
-            found = StoreSettings.decode(self.backend.read(SETTINGS_KEY), self.url)
+            found = StoreSettings.decode(self.backend.read(SETTINGS_KEY, 0, SETTINGS_LIMIT_BYTES), self.url)
         except NotFoundError as error:
             raise StoreError(f"store {self.url} has vanished; put it back where it was") from error
         if found.store != self.settings.store:
@@ -388,6 +413,12 @@ class Store:
     def log(self, prefix: str) -> Log:
         """The log under a key prefix."""
         return self.logs.log(prefix)
+
+    def stored_log(self, prefix: str) -> StoredLog:
+        """The entries of a log as they lie, for verification. Of a store that is not offline."""
+        if isinstance(self.logs, PostgresLogs):
+            return PostgresStoredLog(self.logs, prefix)
+        return BackendStoredLog(self.backend, prefix)
 
     def snapshot(self, progress: Progress | None = None) -> Snapshot:
         """A way in for the bytes of one commit."""

@@ -6,6 +6,7 @@ So a plan that is entered later finds the project, and one that was entered befo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,11 +15,14 @@ from rpds import HashTrieMap
 from .actor import this_actor, utc_now
 from .commit import Committer
 from .condemned import Condemned
+from .digest import is_hex_digest
 from .errors import FormatError, IntegrityError
+from .gc import check_plan_id
 from .log import Log, Position
 from .transaction import FORMAT, Op, Transaction
 
 PREFIX = "store/"
+_PROJECT = re.compile(r"[^/]+/[^/]+\Z")
 
 
 def _no_projects() -> HashTrieMap[str, None]:
@@ -49,7 +53,7 @@ class StoreFold:
         for op in transaction.ops:
             try:
                 state = _apply_op(state, op, transaction)
-            except (KeyError, TypeError, AttributeError) as error:
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise IntegrityError(
                     f"transaction {transaction.seq} of the store: op {str(op)[:200]} is malformed ({error!r})"
                 ) from error
@@ -61,13 +65,17 @@ def _apply_op(state: StoreState, op: Op, transaction: Transaction) -> StoreState
         case "store.create":  # the first of a log that lies in a database
             return state
         case "project.create":
+            if not _PROJECT.match(op["project"]):
+                raise ValueError(f"project {op['project'][:80]!r}: expected entity/project")
             return replace(state, projects=state.projects.insert(op["project"], None))
         case "gc.condemn":
-            plan = op["plan"]
+            plan = check_plan_id(op["plan"])
             return state if plan in state.plans else replace(state, plans=(*state.plans, plan))
         case "packs.replace":
             replaced = state.replaced
             for old, new in op["packs"].items():
+                if not all(map(is_hex_digest, (old, *new))):
+                    raise ValueError(f"packs {str((old, *new))[:80]}: expected digests")
                 replaced = replaced.insert(old, tuple(sorted({*replaced.get(old, ()), *new})))
             return replace(state, replaced=replaced)
         case name:
@@ -145,11 +153,15 @@ class StoreLog:
 
     def _open(self) -> Committer[StoreState]:
         if self._committer is None:
+            state, position = StoreState(), Position()
+            for entry in self._log.read_after(position):
+                state, position = StoreFold().apply(state, entry.transaction), entry.position
+            self._log.demand_no_hole(position)
             self._committer = Committer(
                 self._log,
                 StoreFold(),
-                StoreState(),
-                Position(),
+                state,
+                position,
                 actor=this_actor(),
                 now=self._now,
                 on_sealed=lambda state, position: None,

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from .sharing import folder_mode, share_file, store_root
+
 PATIENCE_S = 0.5
 
 
@@ -44,6 +46,8 @@ def _acquire(lock: Path) -> int:
         return -1
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        root = store_root(lock)
+        share_file(descriptor, None if root is None else folder_mode(root))
     except OSError:
         return -1  # a read-only store: the commit itself will say so
     try:

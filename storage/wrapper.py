@@ -24,6 +24,11 @@ class BackendWrapper:
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
 
+    @property
+    def inner(self) -> Backend:
+        """What the calls are passed on to."""
+        return self._inner
+
     def _around(self, method: str, key: str, call: Callable[[], _Result]) -> _Result:
         return call()
 

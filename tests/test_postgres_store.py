@@ -19,6 +19,7 @@ from builders import HANG_S, SPAWN
 from lineart.tracking import Workspace, find_settings
 from postgres_server import PostgresServer, postgres_or_skip
 
+FLIP = "UPDATE lineart_log SET body = set_byte(body, 70, get_byte(body, 70) # 1)"  # one bit of an entry
 ART = str(Path(sys.executable).with_name("art"))
 
 
@@ -184,3 +185,56 @@ def test_processes_log_into_one_collection(database: str, tmp_path: Path) -> Non
         with api.artifact(f"default/digits/data:{version}").open("name", "rb") as stream:
             assert stream.read().decode() == content
     assert "ok" in art("--store", store, "verify", "--all")
+
+
+@pytest.fixture
+def three(database: str, tmp_path: Path) -> str:
+    """A store with three versions; the address of its database."""
+    art("init", "--log", database)
+    for number in range(3):
+        (tmp_path / "a.txt").write_text(f"{number}")
+        art("put", "a.txt", "-n", "data", "-t", "dataset")
+    return database
+
+
+@pytest.mark.parametrize(
+    "statement, numbers",
+    [
+        (
+            f"{FLIP} WHERE {{log}} AND seq = 1",
+            [1],
+        ),
+        (
+            f"{FLIP} WHERE {{log}} AND seq = 2",
+            [2],
+        ),
+        ("UPDATE lineart_log SET digest = set_byte(digest, 0, 7) WHERE {log} AND seq = 0", [0]),
+        ("DELETE FROM lineart_log WHERE {log} AND seq = 1", [1]),
+        ("DELETE FROM lineart_log WHERE {log} AND seq = 2", [2]),  # an earlier verification has seen it
+        ("DELETE FROM lineart_log WHERE {log}", [0]),
+        (f"{FLIP} WHERE prefix = 'store/' AND seq = 1", [1]),
+    ],
+)
+def test_damaged_row_is_whole(three: str, server: PostgresServer, statement: str, numbers: list[int]) -> None:
+    assert art_json("verify", "--all")["transactions"] == 5  # three, and two of the store's own log
+    server.execute(statement.format(log="prefix = 'projects/default/digits/'"), url=three)
+    done = subprocess.run([ART, "verify", "--all", "--json"], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1, done.stderr
+    assert [problem["kind"] for problem in found["problems"]] == ["log"] * len(numbers)
+    for problem, number in zip(found["problems"], numbers, strict=True):
+        assert problem["key"].endswith(f"log {number}")
+        assert "transaction" in problem["message"]
+    again = subprocess.run([ART, "verify", "--all", "--repair"], capture_output=True, text=True, check=False)
+    assert again.returncode == 1, "only the backup of the database has it"
+    assert "Traceback" not in again.stderr
+
+
+def test_hole_is_taken_for_the_end(three: str, server: PostgresServer) -> None:
+    """Whoever does not see what lies behind it would end the log there."""
+    server.execute(
+        "DELETE FROM lineart_log WHERE prefix = 'projects/default/digits/' AND seq = 1",
+        url=three,
+    )
+    assert "transaction 1" in art("put", "a.txt", "-n", "data", "-t", "dataset", code=1)
+    assert "missing" in art("ls", code=1)

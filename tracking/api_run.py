@@ -267,7 +267,7 @@ class ApiRun:
         workspace, record = self._workspace, self._record
         folder = RunFolder.of(workspace.store, record.project, record.id, workspace.data)
         start_s = parse_time(record.created_at).timestamp()
-        return RunHistory(workspace.store, record.project, record.id, folder, start_s)
+        return RunHistory(workspace.store, record.project, record.id, folder, start_s, record.history)
 
     # Its files and artifacts
 

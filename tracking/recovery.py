@@ -82,21 +82,24 @@ def settle(
     left = [part.writer for part in said if part.writer not in ended]
     definitions = [*(record.definitions if record is not None else ()), *merged(said).definitions]
 
-    def stored() -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    def stored() -> tuple[dict[str, Any] | None, dict[str, int], dict[str, Any]]:
         files = publish_files(workspace.store, files_of(folder, left)) if left else None
-        compact(workspace.store, project, run, folder)
+        ends = compact(workspace.store, project, run, folder)
         history = RunHistory(workspace.store, project, run, folder)
-        return files, defined_summary(history, definitions, merged(said).set_by_user) if left else {}
+        return files, ends, defined_summary(history, definitions, merged(said).set_by_user) if left else {}
 
-    def decide(state: ProjectState, found: tuple[dict[str, Any] | None, dict[str, Any]]) -> list[Op]:
-        files, defined = found
+    def decide(
+        state: ProjectState, found: tuple[dict[str, Any] | None, dict[str, int], dict[str, Any]]
+    ) -> list[Op]:
+        files, history, defined = found
         # Looked at anew before each try to commit: another finder, or the run itself, may have been faster.
         now = read_run(home, run)
         settled = now.ended if now is not None else {}
         ops: list[Op] = []
         if now is None or not now.started:
             ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
-        return ops + _endings(run, [part for part in said if part.writer not in settled], files, defined)
+        ends = _endings(run, [part for part in said if part.writer not in settled], files, defined)
+        return ops + [{**op, "history": history} if op["op"] == "run.finish" else op for op in ends]
 
     home.commit_stored(stored, decide)
     for writer in writers:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..storage.errors import UsageError
 from .metrics.definitions import Aggregate, Definition, Definitions
 from .metrics.history import RunHistory
 from .metrics.lines import read_lines
@@ -52,27 +53,10 @@ def replay(data: bytes, known: RunRecord | None = None) -> Replay:
         recorder.definitions.add(Definition.of_json(definition))
     recorder.set_by_user |= before.set_by_user
     for line in read_lines(data):
-        if "log" in line:
-            recorder.take_row(line["log"], line["time"], line["step"])
-        elif "writer" in line:
-            found.head = line
-        elif "define" in line:
-            recorder.define(Definition.of_json(line["define"]))
-            found.definitions.append(line["define"])
-        elif "summary" in line:
-            summary.load(line["summary"])
-            recorder.set_summary(line["summary"])
-        elif "config" in line:
-            found.config.update(line["config"])
-        elif "set" in line:
-            found.changes.update(line["set"])
-        elif "alert" in line:
-            found.alerts.append(line["alert"])
-        elif "op" in line:
-            found.pending.append(line["op"])
-        elif "done" in line:
-            found.pending = [op for op in found.pending if op.get("id") != line["done"]]
-        found.last_s = max(found.last_s, line.get("time", 0.0))
+        try:
+            _take(line, found, recorder, summary)
+        except (KeyError, TypeError, AttributeError, ValueError, UsageError):
+            continue  # nothing that a client of ours has written: passed over like a torn one
     found.summary, found.steps = changes(before.summary, summary.as_dict()), recorder.step
     found.set_by_user = recorder.set_by_user
     return found
@@ -120,3 +104,27 @@ def defined_summary(
         for key, (definition, aggregate) in defined_aggregates(history, definitions, set_by_user).items()
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _take(line: Mapping[str, Any], found: Replay, recorder: Recorder, summary: Summary) -> None:
+    if "log" in line:
+        recorder.take_row(line["log"], line["time"], line["step"])
+    elif "writer" in line:
+        found.head = line
+    elif "define" in line:
+        recorder.define(Definition.of_json(line["define"]))
+        found.definitions.append(line["define"])
+    elif "summary" in line:
+        summary.load(line["summary"])
+        recorder.set_summary(line["summary"])
+    elif "config" in line:
+        found.config.update(line["config"])
+    elif "set" in line:
+        found.changes.update(line["set"])
+    elif "alert" in line:
+        found.alerts.append(line["alert"])
+    elif "op" in line:
+        found.pending.append(line["op"])
+    elif "done" in line:
+        found.pending = [op for op in found.pending if op.get("id") != line["done"]]
+    found.last_s = max(found.last_s, line.get("time", 0.0))

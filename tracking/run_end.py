@@ -122,9 +122,10 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     def stored() -> dict[str, Any]:
         # Files first: when the store goes away in between, the history follows them into the outbox.
         files = publish_files(store, roots)
-        compact(store, project, run.id, folder)
+        found = {**op, "history": compact(store, project, run.id, folder)}
         store.demand_presence()
-        found = op if files is None else {**op, "files": files}
+        if files is not None:
+            found["files"] = files
         if not attached:
             return found
         history = RunHistory(

@@ -26,7 +26,8 @@ from ..artifacts.paths import check_path
 from ..artifacts.publish import publish
 from ..artifacts.state import VersionState
 from ..artifacts.version import Version
-from ..storage.errors import Error, InvalidPathError, NotFoundError, UsageError
+from ..storage.errors import Error, IntegrityError, InvalidPathError, NotFoundError, UsageError
+from ..storage.sharing import folder_mode, make_shared, share_file, store_root
 from ..storage.store import Store
 from .media.base import FileValue
 from .run_folder import FILES, RunFolder
@@ -42,7 +43,7 @@ class FolderSink:
     def __init__(self, folder: Path) -> None:
         """The folder is made when it is missing; later it has to be there. Raises: OSError."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_shared(folder)
 
     def put_bytes(self, data: bytes, *, folder: str, extension: str, name: str | None = None) -> FileValue:
         """See `FileSink`."""
@@ -78,10 +79,12 @@ class FolderSink:
     def _place(self, target: Path, write: Any) -> None:
         if not self.folder.is_dir():  # a store that was moved away is not made anew
             raise FileNotFoundError(2, "the run's folder is gone", str(self.folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_shared(target.parent)
         temporary = target.parent / f".lineart-{os.getpid()}-{target.name[:100]}.part"
         try:
             write(temporary)
+            root = store_root(temporary)
+            share_file(temporary, None if root is None else folder_mode(root))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -265,6 +268,10 @@ class RunFiles:
                         yield place / FILES
 
     def _local(self, path: str) -> Path | None:
+        try:
+            check_path(path)  # it may come from a row of somebody else's run
+        except InvalidPathError:
+            return None
         for root in self._roots():
             if (root / path).is_file():
                 return root / path
@@ -280,21 +287,29 @@ class RunFiles:
 
 
 def files_version(store: Store, project: ProjectName, run: str, record: Mapping[str, Any]) -> Version:
-    """What a process of a run has left, as one reads the files of a version. `record` is the `files` of its op."""
-    state = VersionState(
-        number=0,
-        digest=record["digest"],
-        size_bytes=record["size_bytes"],
-        file_count=record["file_count"],
-        reference_count=0,
-        metadata={},
-        description="",
-        tags=(),
-        run=run,
-        created_at="1970-01-01T00:00:00.000000Z",  # of no meaning for files
-        packs=tuple(record["packs"]),
-        meta_packs=tuple(record["meta_packs"]),
-        packs_object=record.get("packs_object"),
-        index=record.get("index"),
-    )
+    """What a process of a run has left, as one reads the files of a version. `record` is the `files` of its op.
+
+    Raises: IntegrityError for a record that no client writes.
+    """
+    try:
+        state = VersionState(
+            number=0,
+            digest=record["digest"],
+            size_bytes=record["size_bytes"],
+            file_count=record["file_count"],
+            reference_count=0,
+            metadata={},
+            description="",
+            tags=(),
+            run=run,
+            created_at="1970-01-01T00:00:00.000000Z",  # of no meaning for files
+            packs=tuple(record["packs"]),
+            meta_packs=tuple(record["meta_packs"]),
+            packs_object=record.get("packs_object"),
+            index=record.get("index"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"files of run {project}/{run}: their record is malformed ({error!r})"
+        ) from error
     return Version(store, project, f"run-{run}", "run-files", state)

@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artifacts.names import ProjectName
+from ..artifacts.names import ProjectName, check_name
 from ..storage.backend import LIVE
 from ..storage.store import Store
 
@@ -30,9 +30,10 @@ class RunFolder:
 
     @classmethod
     def of(cls, store: Store, project: ProjectName, run: str, data_home: Path) -> RunFolder:
-        """The folder of `run`; it need not exist."""
+        """The folder of `run`; it need not exist. Raises: InvalidNameError."""
         first, second = live_roots(store, data_home)
-        tail = Path(project.entity, project.project, run)
+        check_name(run, "run")  # it comes from the log, which anybody who writes to the store has written
+        tail = Path(check_name(project.entity, "entity"), check_name(project.project, "project"), run)
         return cls(first / tail, second / tail)
 
     def new(self, writer: str) -> Path:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..artifacts.project import Project
+from ..storage.digest import is_hex_digest
 from ..storage.errors import ConflictError, IntegrityError, NotFoundError
 from ..storage.log import Position
-from ..storage.transaction import canonical_json
+from ..storage.sealed import check_seal, seal
+from ..storage.transaction import canonical_json, is_time
 from .metrics.pieces import run_prefix
 from .values import merge_values
 
 FORMAT = 1
+CLAIM_LIMIT_BYTES = 1 << 20
 
 
 def claim_run(project: Project, run: str, time: str) -> bool:
@@ -26,12 +29,26 @@ def claim_run(project: Project, run: str, time: str) -> bool:
     project.demand_understood()  # reads the log: what comes after is read when the run is looked at
     position = project.position
     value = {"format": FORMAT, "run": run, "time": time, "seq": position.seq, "head": position.digest}
+    claim = seal(canonical_json(value))
     try:
-        project.store.backend.create(_key(project, run), canonical_json(value))
+        project.store.backend.create(_key(project, run), claim)
     except ConflictError:
         # Our own claim, if the answer to the first try was lost: no other process writes the same time.
-        return project.store.backend.read(_key(project, run)) == canonical_json(value)
+        return project.store.backend.read(_key(project, run)) == claim
     return True
+
+
+def decode_claim(data: bytes) -> tuple[str, Position]:
+    """When a run was claimed, and where the log stood then. Raises: IntegrityError."""
+    try:
+        check_seal(data)
+        found = json.loads(data)
+        time, position = found["time"], Position(found["seq"], found["head"])
+        if not is_time(time) or not isinstance(position.seq, int) or not is_hex_digest(position.digest):
+            raise ValueError("its values are not what they should be")
+    except (ValueError, KeyError, TypeError, RecursionError, IntegrityError) as error:
+        raise IntegrityError(f"its run.json is damaged ({error}); restore it from a copy") from error
+    return time, position
 
 
 def _key(project: Project, run: str) -> str:
@@ -95,8 +112,10 @@ class RunRecord:
 def read_run(project: Project, run: str) -> RunRecord | None:
     """What the log says of a run, None when nobody has claimed the id. Raises: IntegrityError, CommError."""
     try:
-        claim = json.loads(project.store.backend.read(_key(project, run)))
-        record, position = RunRecord(run, claim["time"]), Position(claim["seq"], claim["head"])
+        claimed_at, position = decode_claim(
+            project.store.backend.read(_key(project, run), 0, CLAIM_LIMIT_BYTES)
+        )
+        record = RunRecord(run, claimed_at)
         if not project.log.holds(position):
             position = (
                 Position()
@@ -104,10 +123,16 @@ def read_run(project: Project, run: str) -> RunRecord | None:
     except NotFoundError:
         # A run from before claims existed is in the log all the same.
         record, position = RunRecord(run), Position()
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"run {project.name}/{run}: its run.json is damaged ({error!r})") from error
+    except IntegrityError as error:
+        raise IntegrityError(f"run {project.name}/{run}: {error}") from error
     for entry in project.log.read_after(position):
         for op in entry.transaction.ops:
             if op.get("run") == run and str(op.get("op", "")).startswith("run."):
-                record.add(op)
+                try:
+                    record.add(op)
+                except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+                    raise IntegrityError(
+                        f"transaction {entry.transaction.seq} of {project.name}: op {str(op)[:200]!a} is malformed"
+                        f" ({str(error)[:200]})"
+                    ) from error
     return record if record.claimed_at or record.started else None

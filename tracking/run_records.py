@@ -12,13 +12,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..artifacts.names import ProjectName
+from ..artifacts.names import ProjectName, check_name
+from ..storage.errors import IntegrityError, InvalidNameError
 from ..storage.log import Position
 from ..storage.store import Store, project_prefix
-from ..storage.transaction import Op, Transaction, actor_of, time_of
+from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 from .values import merge_values
 
 RUNNING = "running"
+_FORMS: Mapping[str, type] = {
+    "tags": list,
+    "capture": dict,
+    "exit_code": int,
+}  # of the keys of ops; others are text
 
 
 @dataclass(slots=True)
@@ -44,6 +50,7 @@ class RunRecord:
     finished_at: str | None = None
     heartbeat_at: str | None = None
     files: list[Mapping[str, Any]] = field(default_factory=list)  # of its ops, oldest first
+    history: dict[str, int] = field(default_factory=dict)  # writer → bytes of its journal that the store has
 
     @property
     def path(self) -> str:
@@ -77,16 +84,20 @@ class _Events:
     joined: dict[str, int] = field(default_factory=dict)
     ended: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     files: list[Mapping[str, Any]] = field(default_factory=list)
+    history: dict[str, int] = field(default_factory=dict)
     deleted: bool = False
 
     def add(self, op: Op, transaction: Transaction, order: int) -> None:
         """Take in one op; `order` grows from op to op."""
         event = op["op"]
-        time = op.get("started_at") or op.get("ended_at") or time_of(op, transaction)
+        then = op.get("started_at") or op.get("ended_at")
+        time: str = str(then) if is_time(then) else time_of(op, transaction)
         actor = actor_of(op, transaction)
         self.first, self.last = min(self.first, time), max(self.last, time)
         for key in ("name", "job_type", "group", "tags", "notes", "capture", "exit_code", "error"):
             if op.get(key) is not None:
+                if not isinstance(op[key], _FORMS.get(key, str)):
+                    raise TypeError(f"{key} is {type(op[key]).__name__}")
                 self.values[key] = op[key]
         for key, who in (("user", actor.get("user")), ("host", actor.get("host"))):
             if who is not None:
@@ -97,6 +108,7 @@ class _Events:
             merge_values(self.summary, op["summary"])
         if op.get("files"):
             self.files.append(op["files"])
+        merge_history(self.history, op.get("history"))
         writer = op.get("writer") or ""
         if event in ("run.start", "run.join"):
             self.joined[writer] = order
@@ -143,7 +155,15 @@ class _Events:
             finished_at=self.finished if is_over else None,
             heartbeat_at=self.finished if is_over else self.last,
             files=list(self.files),
+            history=dict(self.history),
         )
+
+
+def merge_history(known: dict[str, int], said: object) -> None:
+    """Take in what an op says of how much of each journal the store has."""
+    for writer, end in said.items() if isinstance(said, Mapping) else ():
+        if isinstance(writer, str) and isinstance(end, int):
+            known[writer] = max(known.get(writer, 0), end)
 
 
 class RunFold:
@@ -161,11 +181,26 @@ class RunFold:
                 if op.get("op") not in _RUN_OPS:
                     continue
                 self._order += 1
-                events = self._runs.get(op["run"])
-                if events is None:
-                    time = op.get("started_at") or time_of(op, transaction)
-                    events = self._runs[op["run"]] = _Events(time, time)
-                events.add(op, transaction, self._order)
+                try:
+                    events = self._runs.get(op["run"])
+                    if events is None:
+                        check_name(op["run"], "run")
+                        then = op.get("started_at")
+                        time = str(then) if is_time(then) else time_of(op, transaction)
+                        events = self._runs[op["run"]] = _Events(time, time)
+                    events.add(op, transaction, self._order)
+                except (
+                    KeyError,
+                    TypeError,
+                    AttributeError,
+                    ValueError,
+                    RecursionError,
+                    InvalidNameError,
+                ) as error:
+                    raise IntegrityError(
+                        f"transaction {transaction.seq} of {self.project}: op {str(op)[:200]!a} is malformed"
+                        f" ({str(error)[:200]})"
+                    ) from error
 
     def records(self) -> list[RunRecord]:
         """The runs that were not deleted, oldest first."""
@@ -190,7 +225,10 @@ class RunLog:
 
     def refresh(self) -> RunFold:
         """The fold of all that is committed. Raises: CommError, IntegrityError."""
+        is_first = self._position.seq < 0
         entries = list(self._log.read_after(self._position))
+        if is_first:
+            self._log.demand_no_hole(entries[-1].position if entries else self._position)
         if entries:
             self._fold.add(entry.transaction for entry in entries)
             self._position = entries[-1].position
@@ -200,18 +238,23 @@ class RunLog:
 COLUMNS = (
     "project, run, name, state, config::VARCHAR, summary::VARCHAR, tags, notes, group_name, job_type,"
     " capture::VARCHAR, exit_code, error, user_name, host, strftime(created_at, '%Y-%m-%dT%H:%M:%S.%fZ'),"
-    " strftime(finished_at, '%Y-%m-%dT%H:%M:%S.%fZ'), files"
+    " strftime(finished_at, '%Y-%m-%dT%H:%M:%S.%fZ'), files, history"
 )
 WITH_FILES = (
-    "(FROM runs LEFT JOIN (SELECT run_id, list(files ORDER BY position) AS files FROM run_events"
-    " WHERE files IS NOT NULL GROUP BY run_id) USING (run_id))"
+    "(FROM runs LEFT JOIN (SELECT run_id,"
+    " list(files ORDER BY position) FILTER (files IS NOT NULL) AS files,"
+    " list(history) FILTER (history IS NOT NULL) AS history FROM run_events"
+    " WHERE files IS NOT NULL OR history IS NOT NULL GROUP BY run_id) USING (run_id))"
 )
 
 
 def record_of_row(row: tuple[Any, ...]) -> RunRecord:
     """A record from the `COLUMNS` of `WITH_FILES`: the catalog's `runs` view and what is recorded of their files."""
     project, run, name, state, config, summary, tags, notes, group, job_type, capture, *rest = row
-    exit_code, error, user, host, created_at, finished_at, files = rest
+    exit_code, error, user, host, created_at, finished_at, files, said = rest
+    history: dict[str, int] = {}
+    for text in said or ():
+        merge_history(history, json.loads(text))
     entity, _, short = project.partition("/")
     return RunRecord(
         ProjectName(entity, short),
@@ -233,6 +276,7 @@ def record_of_row(row: tuple[Any, ...]) -> RunRecord:
         finished_at,
         finished_at or created_at,
         [json.loads(text) for text in files or ()],
+        history,
     )
 
 

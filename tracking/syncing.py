@@ -261,7 +261,10 @@ class Sender:
             if is_as_it_was and all(map(self._is_safe, (*packs, *meta_packs))):
                 return dict(record)
             holder = replace(
-                holder_of(what, record), packs=tuple(packs), meta_packs=tuple(meta_packs), packs_object=None
+                holder_of("version", what, record),
+                packs=tuple(packs),
+                meta_packs=tuple(meta_packs),
+                packs_object=None,
             )
             anew = stored_anew(self._store, holder)
         except NotFoundError as error:

@@ -476,6 +476,7 @@ def test_project_of_an_older_client_is_overlooked(workspace: Workspace, tmp_path
     entry = folder / "000000000000.json"
     fields = json.loads(entry.read_bytes())
     fields["ops"] = [op for op in fields["ops"] if op["op"] != "project.create"]
+    del fields["verify"]  # which clients of then did not write
     entry.write_bytes(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     for path in (tmp_path / "store/store/log/000000").iterdir():
         path.unlink()

@@ -446,10 +446,10 @@ def test_looking_makes_the_store(tmp_path: Path) -> None:
 
 
 def test_value_is_hidden_from_the_team(tmp_path: Path) -> None:
-    backend = LocalBackend(tmp_path)
+    backend = LocalBackend(tmp_path / "store")
     before = os.umask(0o002)
     try:
         backend.create("a", b"x")
     finally:
         os.umask(before)
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o664
+    assert (tmp_path / "store" / "a").stat().st_mode & 0o777 == 0o664

@@ -67,8 +67,9 @@ def test_entry_differs_from_its_description(place: LogPlace) -> None:
     data = (
         '{"actor":{"host":"h","user":"u"},"format":1,"id":"00000000000000000000000000000001",'
         '"ops":[{"config":{"a":null,"b":1.5},"op":"run.start","run":"ü\\n","tags":[]}],'
-        f'"prev":"{"0" * 64}","seq":0,"time":"2026-01-02T03:04:05.000006Z"}}\n'
+        f'"prev":"{"0" * 64}","seq":0,"time":"2026-01-02T03:04:05.000006Z"'
     ).encode()
+    data += b',"verify":"' + digest_of(data).hex().encode() + b'"}\n'
     assert place.read(0) == data
     assert first == Position(0, digest_of(data).hex())
     log.append(transaction(first))
@@ -134,7 +135,7 @@ def test_changed_entry_is_believed(place: LogPlace, change: Callable[[bytes], by
     place.write(at, changed)
     with pytest.raises(IntegrityError) as caught:
         numbers(log)
-    builders.one_line(caught.value, f"transaction {at + 1} ", PREFIX)
+    builders.one_line(caught.value, f"transaction {at} ", PREFIX)
 
 
 def swap(data: bytes, other: bytes) -> bytes:

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 import builders
 from builders import MIB, SMALL_CHUNKS
-from lineart.storage.codec import PLAIN_LIMIT_BYTES, decode, decode_chunk_list, encode, encode_chunk_list
+from lineart.storage.codec import (
+    PIECE_LIMIT_BYTES,
+    PLAIN_LIMIT_BYTES,
+    decode,
+    decode_chunk_list,
+    encode,
+    encode_chunk_list,
+)
 from lineart.storage.digest import digest_of
 from lineart.storage.errors import FormatError, IntegrityError, NotFoundError
 from lineart.storage.locations import Location, Locations
@@ -174,7 +181,9 @@ def test_codec_changes_bytes(data: bytes) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1)), max_size=20))
+@given(
+    st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.integers(0, PIECE_LIMIT_BYTES)), max_size=20)
+)
 def test_chunk_list_changes(pieces: list[tuple[bytes, int]]) -> None:
     total = sum(length for _, length in pieces)
     payload = encode_chunk_list(pieces)

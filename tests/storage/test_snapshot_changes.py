@@ -345,7 +345,7 @@ def test_file_that_grew_since_it_was_looked_at_cannot_be_read_again(
     real = snapshot_module.read_small
 
     def grow(name: str, *args: Any) -> Any:
-        builders.write_old(path, b"x" * (65 * MIB))
+        builders.write_old(path, builders.noise(MIB) * 65)
         return real(name, *args)
 
     monkeypatch.setattr(snapshot_module, "read_small", grow)

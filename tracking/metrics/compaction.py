@@ -17,6 +17,7 @@ from ...artifacts.names import ProjectName
 from ...storage.errors import ConflictError
 from ...storage.store import Store
 from ..run_folder import RunFolder
+from .block_digests import BlockDigests
 from .pieces import Part, Pieces, Tail, collect, run_prefix, write_segment
 
 SMALL_BYTES = 256 * 1024  # parsing as much takes a millisecond or two, less than opening a Parquet file
@@ -35,22 +36,30 @@ def compact(store: Store, project: ProjectName, run: str, folder: RunFolder) -> 
     for _ in range(_ATTEMPTS):
         pieces = collect(store, project, run, folder)
         done = {tail.writer: tail.end for tail in pieces.tails}
-        for part in pieces.parts:
-            for writer, end in part.covers.items():
-                done[writer] = max(done.get(writer, 0), end)
         if pieces.tail_bytes <= SMALL_BYTES:
             for tail in pieces.tails:
                 rest = tail.data[tail.stored_end - tail.start :]
                 if any(mark in rest for mark in _ROWS):
                     write_segment(store, project, run, tail.writer, tail.stored_end, rest)
-            return done
+                else:
+                    done[tail.writer] = tail.stored_end
+            return _with_parts(done, pieces)
         try:
             _write_part(store, project, run, pieces)
         except ConflictError:
             continue  # another process compacts this run, too: look at what is left
+        done = _with_parts(done, pieces)
         _remove_segments(store, project, run, done)
         return done
     raise ConflictError(f"run {project}/{run}: its history is being compacted by others; try again")
+
+
+def _with_parts(done: dict[str, int], pieces: Pieces) -> dict[str, int]:
+    """Up to where the store has the journals, by writer."""
+    for part in pieces.parts:
+        for writer, end in part.covers.items():
+            done[writer] = max(done.get(writer, 0), end)
+    return {writer: end for writer, end in done.items() if end}
 
 
 def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) -> None:
@@ -62,6 +71,9 @@ def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) ->
     rolled = staging / f"{os.getpid()}~{secrets.token_hex(8)}.parquet"
     try:
         has_rollup, streams = _write_parquet(pieces.tails, data, rolled)
+        digests = {f"{name}.parquet": BlockDigests.of_file(data)}
+        if has_rollup:
+            digests[f"{name}.rollup.parquet"] = BlockDigests.of_file(rolled)
         store.backend.write_file(f"{name}.parquet", data)
         if has_rollup:
             store.backend.write_file(f"{name}.rollup.parquet", rolled)
@@ -74,6 +86,7 @@ def _write_part(store: Store, project: ProjectName, run: str, pieces: Pieces) ->
         f"{name}.rollup.parquet" if has_rollup else None,
         {tail.writer: tail.end for tail in pieces.tails},
         streams,
+        digests,
     )
     try:
         store.backend.create(f"{folder}{number:06}.json", part.encode())

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...artifacts.names import ProjectName
-from ...storage.errors import UsageError
+from ...storage.errors import IntegrityError, UsageError
 from ...storage.store import Store
 from ..run_folder import RunFolder
 from .cells import DEFAULT, SYSTEM, Cells, cells_of, of_cell
@@ -61,7 +61,10 @@ class RunHistory:
         run: str,
         folder: RunFolder | None = None,
         start_s: float | None = None,
+        stored: Mapping[str, int] | None = None,
     ) -> None:
+        """`stored` is how much of each writer's journal the log says to be in the store."""
+        self._stored = stored or {}
         self._store = store
         self._project = project
         self._run = run
@@ -152,7 +155,14 @@ class RunHistory:
     # Where it comes from
 
     def _pieces(self) -> Pieces:
-        return collect(self._store, self._project, self._run, self._folder)
+        pieces = collect(self._store, self._project, self._run, self._folder)
+        for writer, end in self._stored.items():
+            if pieces.end_of(writer) < end:
+                raise IntegrityError(
+                    f"history of run {self._project}/{self._run}: {pieces.end_of(writer)} bytes of writer {writer} are"
+                    f' there, expected {end}; run "art verify --all" and restore it from a copy of the store'
+                )
+        return pieces
 
     @staticmethod
     def _counts(pieces: Pieces, stream: Stream) -> dict[str, int]:
@@ -224,9 +234,9 @@ class RunHistory:
             wanted = "" if keys is None else f" AND key IN ({', '.join(map(_quoted, keys)) or 'NULL'})"
             selects = []
             parts = [part for part in pieces.parts if stream in part.streams]
-            for part, path in zip(
-                parts, open_parquet(connection, self._store, [p.parquet for p in parts]), strict=True
-            ):
+            digests = {key: digest for part in parts for key, digest in part.digests.items()}
+            paths = open_parquet(connection, self._store, [part.parquet for part in parts], digests)
+            for part, path in zip(parts, paths, strict=True):
                 selects.append(
                     f"SELECT {part.number} AS part, key, step, row, time_us, value, text"
                     f" FROM read_parquet({_quoted(path)}) WHERE stream = '{stream}'{wanted}"
@@ -260,7 +270,7 @@ class RunHistory:
             return None
         if connection.execute("SELECT count(*) FROM tail_cells").fetchall() != [(0,)]:
             return None
-        (path,) = open_parquet(connection, self._store, [having[0].rollup])
+        (path,) = open_parquet(connection, self._store, [having[0].rollup], having[0].digests)
         return (
             connection.execute(
                 _BUCKETS_OF_ROLLUP.format(path=_quoted(path)), [samples, stream, key]

@@ -20,6 +20,8 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from ...storage.sharing import folder_mode, make_shared, share_file, store_root
+
 _OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 _HELD_BYTES = 1 << 30  # kept in memory while the disk does not take it
 
@@ -44,8 +46,10 @@ class Journal:
         self._lock = threading.RLock()
         self._held: list[bytes] = []
         self._held_bytes = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_shared(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        root = store_root(path)
+        share_file(self._descriptor, None if root is None else folder_mode(root))
         self._torn = os.fstat(self._descriptor).st_size > 0  # somebody's last line may be unfinished
         _take_lock(self._descriptor)
         global _registered  # noqa: PLW0603 - once a process, when the first journal is opened

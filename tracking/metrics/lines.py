@@ -23,6 +23,9 @@ import orjson
 
 from ...storage.errors import UsageError
 
+_MAX_S = 1e11  # in the year 5138; in microseconds it fits into 64 bits
+_DICTIONARIES = ("log", "system", "config", "summary", "set", "alert", "op")
+
 
 def row_line(step: int, time_s: float, data: Mapping[str, Any], more: bool) -> bytes:
     """One call of `log`. `data` is flat and plain."""
@@ -62,7 +65,21 @@ def decoded(text: bytes) -> dict[str, Any] | None:
             found = json.loads(text)
         except (ValueError, RecursionError):
             return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and _is_line(found) else None
+
+
+def _is_line(found: Mapping[str, Any]) -> bool:
+    """Whether the parts that readers rely on are what they should be: a journal may have been written by anybody."""
+    time_s, step = found.get("time", 0.0), found.get("step", 0)
+    if not isinstance(time_s, int | float) or not -_MAX_S < time_s < _MAX_S:
+        return False
+    if not isinstance(step, int) or not -(1 << 63) <= step < 1 << 63:
+        return False
+    if any(kind in found and not isinstance(found[kind], dict) for kind in _DICTIONARIES):
+        return False
+    return ("log" not in found or ("time" in found and "step" in found)) and (
+        "system" not in found or "time" in found
+    )
 
 
 def read_lines(data: bytes) -> Iterator[dict[str, Any]]:

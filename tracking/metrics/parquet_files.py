@@ -1,34 +1,89 @@
-"""Parquet files of a store as DuckDB reads them: local ones by their path, others by ranges of their bytes."""
+"""Parquet files of a store as DuckDB reads them: local ones by their path, others by ranges of their bytes.
+
+DuckDB compares no checksums, so it gets nothing that was not compared with the digests of the part: local files are
+hashed when they are opened (7 GiB/s), of others the blocks that a range touches.
+"""
 
 from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...storage.errors import Error
+from ...storage.errors import CommError, Error, IntegrityError, NotFoundError
 from ...storage.store import Store
+from .block_digests import BLOCK_BYTES, BlockDigests
 
 if TYPE_CHECKING:
     import duckdb
 
 _READ_AHEAD_BYTES = 64 * 1024
+_KEPT_BLOCKS = 16
 _SCHEME = "lineartstore"
+_REPAIR = 'run "art verify --all" to see what else is damaged, and restore it from a copy of the store'
+_REMEMBERED = 10_000
+_lock = threading.Lock()
+_digests: dict[str, dict[str, BlockDigests | None]] = {}  # by file system and key: DuckDB opens files by name
 
 
-def open_parquet(connection: duckdb.DuckDBPyConnection, store: Store, keys: list[str]) -> list[str]:
-    """What to name `keys` in a query on `connection`."""
+def open_parquet(
+    connection: duckdb.DuckDBPyConnection,
+    store: Store,
+    keys: Sequence[str],
+    digests: Mapping[str, BlockDigests],
+) -> list[str]:
+    """What to name `keys` in a query on `connection`. Raises: IntegrityError for a local file that was changed."""
     paths = [store.backend.local_path(key) for key in keys]
     if all(path is not None for path in paths):
+        for key in keys:
+            if key in digests:
+                check_parquet(store, key, digests[key])
         return [str(path) for path in paths]
     name = f"{_SCHEME}{store.settings.store[:12]}"
-    if not connection.filesystem_is_registered(name):
-        connection.register_filesystem(file_system(store, name))
+    with _lock:
+        known = _digests.setdefault(name, {})
+        for key in keys:
+            known.pop(key, None)
+            known[key] = digests.get(key)
+        for key in list(known)[:-_REMEMBERED]:
+            del known[key]
+        if not connection.filesystem_is_registered(name):
+            connection.register_filesystem(file_system(store, name, partial(_digests_of, name)))
     return [f"{name}://{key}" for key in keys]
 
 
-def file_system(store: Store, name: str) -> Any:
-    """`store` as a file system that DuckDB can register under `name`."""
+def check_parquet(store: Store, key: str, digests: BlockDigests) -> None:
+    """Read and compare a whole file of a part. Raises: IntegrityError, NotFoundError, CommError."""
+    path = store.backend.local_path(key)
+    try:
+        if path is not None:
+            digests.check_file(path)
+            return
+        size_bytes = store.backend.stat(key).size_bytes
+        if size_bytes != digests.size_bytes:
+            raise IntegrityError(f"it has {size_bytes} bytes, expected {digests.size_bytes}")
+        step = _KEPT_BLOCKS * BLOCK_BYTES
+        for start in range(0, size_bytes, step):
+            digests.check(memoryview(store.backend.read(key, start, step)), start)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{key} is missing; {_REPAIR}") from error
+    except OSError as error:
+        raise IntegrityError(f"{key}: {error.strerror or error}; {_REPAIR}") from error
+    except IntegrityError as error:
+        raise IntegrityError(f"{key}: {error}; {_REPAIR}") from error
+
+
+def _digests_of(name: str, key: str) -> BlockDigests | None:
+    with _lock:
+        if key not in _digests.get(name, ()):
+            raise CommError(f"{key}: {_REMEMBERED} other files were opened meanwhile; try again")
+        return _digests[name][key]
+
+
+def file_system(store: Store, name: str, digests_of: Callable[[str], BlockDigests | None]) -> Any:
+    """`store` as a file system that DuckDB can register under `name`; `digests_of` a key, if it has some."""
     from fsspec.spec import AbstractFileSystem
 
     class StoreFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -62,7 +117,8 @@ def file_system(store: Store, name: str) -> Any:
             cache_options: Any = None,
             **_: Any,
         ) -> Any:
-            return _SharedFile(store, _key(path))
+            key = _key(path)
+            return _SharedFile(store, key, digests_of(key))
 
     return StoreFiles()
 
@@ -77,14 +133,14 @@ class _SharedFile:
     So every thread has its own place in it.
     """
 
-    def __init__(self, store: Store, key: str) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: Store, key: str, digests: BlockDigests | None) -> None:
+        self._store, self._key, self._digests = store, key, digests
         self._size = store.backend.stat(key).size_bytes
         self._threads = threading.local()
 
     def _mine(self) -> Any:
         if not hasattr(self._threads, "file"):
-            raw = _StoreFile(self._store, self._key, self._size)
+            raw = _StoreFile(self._store, self._key, self._size, self._digests)
             self._threads.file = io.BufferedReader(raw, _READ_AHEAD_BYTES)
         return self._threads.file
 
@@ -108,11 +164,13 @@ class _SharedFile:
 
 
 class _StoreFile(io.RawIOBase):
-    """A value of a store as a seekable file; each read is one ranged request."""
+    """A value of a store as a seekable file; each read is one ranged request, of whole blocks if they have digests."""
 
-    def __init__(self, store: Store, key: str, size: int) -> None:
-        self._store, self._key, self.size = store, key, size
+    def __init__(self, store: Store, key: str, size: int, digests: BlockDigests | None) -> None:
+        self._store, self._key, self._digests = store, key, digests
+        self.size = size
         self._at = 0
+        self._kept: tuple[int, bytes] = (0, b"")  # what was read last: its start and its bytes
 
     def readable(self) -> bool:
         return True
@@ -130,7 +188,22 @@ class _StoreFile(io.RawIOBase):
     def readinto(self, target: Any) -> int:
         if self._at >= self.size or not len(target):
             return 0
-        data = self._store.backend.read(self._key, self._at, len(target))
+        data = self._read(self._at, min(len(target), self.size - self._at))
         target[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _read(self, start: int, length: int) -> bytes:
+        if self._digests is None:
+            return self._store.backend.read(self._key, start, length)
+        begin, kept = self._kept
+        if not begin <= start <= start + length <= begin + len(kept):
+            begin = start - start % BLOCK_BYTES
+            end = -(-(start + length) // BLOCK_BYTES) * BLOCK_BYTES
+            kept = self._store.backend.read(self._key, begin, end - begin)
+            try:
+                self._digests.check(memoryview(kept), begin)
+            except IntegrityError as error:
+                raise IntegrityError(f"{self._key}: {error}; {_REPAIR}") from error
+            self._kept = (begin, kept)
+        return kept[start - begin : start - begin + length]

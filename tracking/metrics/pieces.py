@@ -19,16 +19,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...artifacts.names import ProjectName
+from ...storage.bounded import FRAME_LIMIT_BYTES, read_bounded
 from ...storage.codec import compress_whole, decompress_whole
-from ...storage.errors import CommError, ConflictError, IntegrityError, NotFoundError
+from ...storage.errors import CommError, ConflictError, FormatError, IntegrityError, NotFoundError
+from ...storage.sealed import check_seal, seal
 from ...storage.store import Store, project_prefix
 from ..run_folder import RunFolder
+from .block_digests import BlockDigests
 
 FORMAT = 1
-_SEGMENT = re.compile(r"segments/(?P<writer>[^/]+)/(?P<start>\d{12})-(?P<end>\d{12})\.jsonl\.zst\Z")
-_PART = re.compile(r"history/(?P<number>\d{6})\.json\Z")
+SEGMENT_KEY = re.compile(r"segments/(?P<writer>[^/]+)/(?P<start>\d{12})-(?P<end>\d{12})\.jsonl\.zst\Z")
+PART_KEY = re.compile(r"history/(?P<number>\d{6})\.json\Z")
 _LOOKS = 10
-_SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
+MARKER_LIMIT_BYTES = 64 << 20
+SEGMENT_LIMIT_BYTES = 1 << 30  # a forged frame cannot fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Part:
     rollup: str | None
     covers: Mapping[str, int]  # writer → bytes of its journal, from the start
     streams: Mapping[str, Mapping[str, Mapping[str, Any]]]  # stream → metric → count, min_step, max_step
+    digests: Mapping[str, BlockDigests] = field(default_factory=dict)  # by key; none in older markers
 
     def encode(self) -> bytes:
         """The bytes of the marker."""
@@ -49,19 +54,36 @@ class Part:
             "rollup": self.rollup,
             "covers": dict(self.covers),
             "streams": {stream: dict(metrics) for stream, metrics in self.streams.items()},
+            "digests": {key: digests.record() for key, digests in self.digests.items()},
         }
-        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        return seal(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
     @classmethod
     def decode(cls, number: int, data: bytes) -> Part:
-        """Raises: IntegrityError."""
+        """Raises: IntegrityError; FormatError for one that a newer client has written."""
         try:
             found = json.loads(data)
             if found["format"] > FORMAT:
-                raise IntegrityError(f"history part {number} is of format {found['format']}; upgrade lineart")
-            return cls(number, found["parquet"], found["rollup"], found["covers"], found["streams"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"history part {number} is damaged: {error!r}") from error
+                raise FormatError(f"history part {number} is of format {found['format']}; upgrade lineart")
+            check_seal(data)
+            digests = {key: BlockDigests.of_record(d) for key, d in found.get("digests", {}).items()}
+            part = cls(number, found["parquet"], found["rollup"], found["covers"], found["streams"], digests)
+            _demand_form(part)
+            return part
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
+            raise IntegrityError(
+                f"history part {number} is damaged: {str(error)[:200]}; restore it from a copy"
+            ) from error
+
+
+def _demand_form(part: Part) -> None:
+    if not all(isinstance(end, int) and end >= 0 for end in part.covers.values()):
+        raise ValueError("what it covers is not in bytes")
+    facts = [metric for metrics in part.streams.values() for metric in metrics.values()]
+    if not all(isinstance(fact[key], int) for fact in facts for key in ("count", "min_step", "max_step")):
+        raise ValueError("what it says of its metrics is not in whole numbers")
+    if not isinstance(part.parquet, str) or not isinstance(part.rollup, str | None):
+        raise ValueError("its files have no names")
 
 
 @dataclass(slots=True)
@@ -86,6 +108,11 @@ class Pieces:
     def tail_bytes(self) -> int:
         """How much is not compacted."""
         return sum(len(tail.data) for tail in self.tails)
+
+    def end_of(self, writer: str) -> int:
+        """Up to where the journal of a writer is known."""
+        ends = [part.covers.get(writer, 0) for part in self.parts]
+        return max(ends + [tail.end for tail in self.tails if tail.writer == writer], default=0)
 
 
 def run_prefix(project: ProjectName, run: str) -> str:
@@ -112,9 +139,16 @@ def _collect(store: Store, project: ProjectName, run: str, folder: RunFolder | N
     keys = [*store.backend.list(f"{prefix}segments/"), *store.backend.list(f"{prefix}history/")]
     for found in keys:
         name = found.key[len(prefix) :]
-        if match := _PART.match(name):
-            parts.append(Part.decode(int(match["number"]), store.backend.read(found.key)))
-        elif match := _SEGMENT.match(name):
+        if match := PART_KEY.match(name):
+            data = store.backend.read(found.key, 0, MARKER_LIMIT_BYTES)
+            part = Part.decode(int(match["number"]), data)
+            for key in (part.parquet, part.rollup or part.parquet):
+                if not key.startswith(f"{prefix}history/"):
+                    raise IntegrityError(
+                        f"{found.key} names {key!r}, which is not of its run; restore it from a copy"
+                    )
+            parts.append(part)
+        elif match := SEGMENT_KEY.match(name):
             segments.setdefault(match["writer"], []).append(
                 (int(match["start"]), int(match["end"]), found.key)
             )
@@ -163,7 +197,7 @@ def _tail(
             raise IntegrityError(
                 f"history of {store.url}: {key} starts at {begin}, expected {at}; a segment is missing"
             )
-        data = decompress_whole(store.backend.read(key), _SEGMENT_LIMIT_BYTES)
+        data = decompress_whole(read_bounded(store.backend, key, FRAME_LIMIT_BYTES), SEGMENT_LIMIT_BYTES)
         pieces.append(data[at - begin :])
         at = end
     stored = at

@@ -28,7 +28,7 @@ def test_threads_that_share_a_handle_read_what_they_asked_for(tmp_path: Path) ->
     backend.write("lineart.json", builders.local_store(tmp_path).settings.encode())
     backend.write("part.parquet", DATA)
     store = Store.on(backend, cache=tmp_path / "other")
-    shared = file_system(store, "test").open("test://part.parquet")
+    shared = file_system(store, "test", lambda key: None).open("test://part.parquet")
 
     def read(seed: int) -> int:
         chance, wrong = random.Random(seed), 0
