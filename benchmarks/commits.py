@@ -101,7 +101,12 @@ def places(folder: Path) -> Iterator[dict[str, Path]]:
 
     with contextlib.ExitStack() as stack:
         found = {"local": folder / "local"}
-        Store.create(str(found["local"] / "store"), cache=folder / "cache", entity="bench", created="2026-01-02T03:04:05.000006Z")
+        Store.create(
+            str(found["local"] / "store"),
+            cache=folder / "cache",
+            entity="bench",
+            created="2026-01-02T03:04:05.000006Z",
+        )
         folder.chmod(0o711)  # the server's user has to go through
         try:
             server = stack.enter_context(postgres_server.postgres(folder))
