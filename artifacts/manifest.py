@@ -67,17 +67,19 @@ def entry_of(row: Any) -> Entry:
         match row:
             case [path, ("f" | "x") as letter, digest, int(size)] if is_hex_digest(digest) and _is_size(size):
                 return Entry(check_path(path), "file" if letter == "f" else "executable", digest, size)
-            case [path, "l", target]:
+            case [path, "l", str(target)]:
+                target.encode()  # an escaped surrogate is no text that can be written again
                 return Entry(check_path(path), "symlink", target=check_link(path, target))
             case [path, "d"]:
                 return Entry(check_path(path), "directory")
             case [path, "r", str(uri), size, etag, version_id, checksum] if (
                 size is None or _is_size(size)
             ) and all(value is None or isinstance(value, str) for value in (etag, version_id, checksum)):
+                "".join(value or "" for value in (uri, etag, version_id, checksum)).encode()  # as above
                 return Entry(check_path(path), "reference", None, size, uri, etag, version_id, checksum)
             case _:
                 pass
-    except InvalidPathError as error:
+    except (InvalidPathError, UnicodeEncodeError) as error:
         raise IntegrityError(
             f"manifest entry refused: {error}; the manifest was not made by lineart"
         ) from error

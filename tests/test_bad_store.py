@@ -382,6 +382,8 @@ HOSTILE = {
     "through a link": f'["a","l","b"]\n["a/evil","f","{D}",4]\n',
     "link above": '["a","l","../evil"]\n',
     "link far above": '["a/b","l","../../evil"]\n',
+    "link to a surrogate": '["a","l","\\ud800"]\n',
+    "reference with a surrogate": '["a","r","s3://b/\\udfff",null,null,null,null]\n',
     "absolute link": '["a","l","/etc/passwd"]\n',
     "link by way of a link": '["a/b/c","l","../.."]\n["d","l","a/b/c/../../evil"]\n',
     "folder above": '["../evil","d"]\n',

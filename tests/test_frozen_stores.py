@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+import builders
 import lineart
 from data.make_format_1 import large
+from lineart.cli.main import main
 from lineart.storage.digest import digest_of
 from lineart.tracking import Workspace, find_settings
 
@@ -37,6 +41,18 @@ def test_every_byte_of_format_1_is_verified_and_read_back(store: Path, tmp_path:
         assert table.open(name).read() == content
         assert table.get_entry(name).digest == digest_of(content).hex()
     assert table.get_entry("elsewhere.csv").target == "https://example.invalid/rows.csv"
+
+
+def test_store_of_format_1_is_called_damaged(store: Path) -> None:
+    """It has no seals, no digests of blocks, and checkpoints of an older form."""
+    answer = CliRunner().invoke(main, ["verify", "--all", "--json"])
+    found = json.loads(answer.stdout)
+    assert (answer.exit_code, found["problems"], found["undecided"]) == (0, [], [])
+    assert found["transactions"] == len(list((store / "projects").rglob("log/*/*.json")))
+    assert found["versions"] == 3
+    table = next((store / "packs").rglob("*.pack"))
+    builders.flip(table, table.stat().st_size // 2)
+    assert CliRunner().invoke(main, ["verify", "--all"]).exit_code == 1
 
 
 def test_history_of_format_1_says_what_happened(store: Path) -> None:

@@ -32,6 +32,7 @@ class RunFacts:
     history: dict[str, int] = field(
         default_factory=dict
     )  # writer → bytes of its journal that are in the store
+    is_claimed: bool = False  # by a client that knew claims
     deleted: bool = False  # a collector may be removing what it has left, or have removed it
 
 
@@ -47,6 +48,7 @@ class RunsInLog:
             if not op["op"].startswith("run.") or not isinstance(op.get("run"), str):
                 continue
             facts = self.runs.setdefault(op["run"], RunFacts(before, transaction.time))
+            facts.is_claimed = facts.is_claimed or bool(op.get("writer"))
             facts.deleted = facts.deleted or op["op"] == "run.delete"
             merge_history(facts.history, op.get("history"))
 
@@ -101,7 +103,7 @@ def _check_claim(
     key = f"{prefix}run.json"
     try:
         if "run.json" not in names:
-            if facts is not None and facts.before.seq >= 0:
+            if facts is not None and facts.is_claimed:
                 raise NotFoundError(f"{key} is missing: another run could take the id")
             return  # of a run that was begun by a client that knew no claims, or was never begun
         decode_claim(store.backend.read(key, 0, CLAIM_LIMIT_BYTES))
