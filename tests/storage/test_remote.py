@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 import s3server
-from lineart.storage import remote, s3
+from lineart.storage import s3, s3_multipart
 from lineart.storage.answers import Answer, classify, describe, without_credentials
 from lineart.storage.backend import Backend
 from lineart.storage.errors import (
@@ -165,7 +165,8 @@ def test_denied_deletion_is_not_noticed() -> None:
 def test_large_file_is_sent_in_one_piece(
     moto_server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_PART_BYTES", 5 * 2**20)  # the least that the service takes
+    monkeypatch.setattr(s3_multipart, "_PART_BYTES", 5 * 2**20)  # the least that the service takes
+    monkeypatch.setattr(s3_multipart, "MULTIPART_BYTES", 10 * 2**20)
     url = s3server.new_bucket(moto_server)
     backend = open_s3(moto_server, url)
     value = bytes(range(256)) * (11 * 2**20 // 256)
