@@ -105,11 +105,13 @@ class _Replay:
             "version.same": self._merge,
             "version.revise": self._revise,
             "version.delete": self._delete,
-            "version.restore": self._restore,
             "version.link": self._link,
             "version.unlink": self._link,
             "alias.move": self._move,
         }
+        for fact in self.facts:  # first, so that all that was said of them meanwhile finds them there
+            if fact.op["op"] == "version.restore":
+                self._restore(fact)
         for index, fact in enumerate(self.facts):
             if len(self.plan.ops) >= BATCH_OPS and not self.open:
                 self.plan.is_complete = False
@@ -310,6 +312,8 @@ class _Replay:
             self._say(fact.copied(version=version.number))
 
     def _restore(self, fact: Fact) -> None:
+        if fact.origin in self.target.origins:
+            return
         number = fact.op["version"]
         place, found = self._place(number), self._collection()
         if self.final.versions[number].deleted or place is None or found is None:

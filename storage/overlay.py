@@ -29,7 +29,7 @@ from typing import TypeVar
 
 from .backend import Backend, Buffer, Stat
 from .digest import digest_of
-from .errors import CommError, NotFoundError
+from .errors import CommError, NotFoundError, StoreError
 from .flock import lock, open_lock
 from .local import LocalBackend
 from .notes import Note
@@ -37,6 +37,7 @@ from .wrapper import BackendWrapper
 
 __all__ = ["Outbox", "OverlayBackend"]
 
+_STALE_S = 3600.0
 _LOG = re.compile(r".*/log/")
 _Result = TypeVar("_Result")
 
@@ -93,26 +94,28 @@ class Outbox:
     def begin_lane(self) -> Outbox:
         """A new lane, held by this process. Raises: StoreError."""
         name = f"{time.time_ns():020}-{secrets.token_hex(4)}"
-        while True:
-            lane = Outbox(self._lanes / f".{name}")
-            lane.hold()
-            with contextlib.suppress(FileNotFoundError):  # taken for one that a killed process has left: anew
-                lane.folder.rename(self._lanes / name)
-                held, lane._held = lane._held, None
-                lane = Outbox(self._lanes / name)
-                lane._held = held
-                return lane
-            lane.release()
+        made = Outbox(self._lanes / f".{name}")  # nobody touches it until it is held
+        made.hold()
+        lane = Outbox(self._lanes / name)
+        try:
+            made.folder.rename(lane.folder)
+        except OSError as error:
+            made.remove()
+            raise StoreError(f"outbox {lane.folder}: {error.strerror or error}; make room for it") from error
+        lane._held, made._held = made._held, None
+        return lane
 
     def lanes(self) -> list[Outbox]:
         """All lanes, oldest first, also those that are held."""
         try:
-            return [
-                Outbox(folder)
-                for folder in sorted(self._lanes.iterdir(), key=lambda path: path.name.lstrip("."))
-            ]
+            folders = sorted(self._lanes.iterdir(), key=lambda path: path.name)
         except OSError:
             return []
+        for folder in folders:
+            with contextlib.suppress(OSError):  # gone by itself
+                if folder.name.startswith(".") and time.time() - folder.stat().st_mtime > _STALE_S:
+                    shutil.rmtree(folder)  # its process was killed before it was a lane
+        return [Outbox(folder) for folder in folders if not folder.name.startswith(".")]
 
     def has_work(self) -> bool:
         """Whether something was committed in `current`."""

@@ -327,6 +327,21 @@ def test_version_that_was_restored_comes_back_with_its_content(laptop: Side) -> 
     assert copied(laptop, team).ops == []
 
 
+def test_what_was_said_of_a_version_while_it_was_deleted_there_comes_with_its_restoration() -> None:
+    laptop, desk, team = Side("laptop"), Side("desk"), Side("team")
+    laptop.log("one")
+    name = ArtifactName(scenario.HOME, "data", "v0")
+    for side in (desk, team):
+        copied(laptop, side)
+    desk.say(*decide_deletion(desk.state, name, delete_aliases=True))
+    laptop.say(*decide_revision(laptop.state, name, description="x"))
+    copied(desk, team)
+    copied(desk, laptop)
+    laptop.say(*decide_restoration(laptop.state, name))
+    copied(laptop, team)
+    assert [(v.number, v.description) for v in team.data.live()] == [(0, "x")]
+
+
 def test_what_the_team_has_deleted_does_not_come_back(laptop: Side) -> None:
     team = Side("team")
     copied(laptop, team)
