@@ -51,17 +51,29 @@ def recover_project(
 def recover_run(workspace: Workspace, project: ProjectName, run: str) -> bool:
     """Recover one run; whether there was anything. Raises: StoreError, CommError, IntegrityError."""
     folder = RunFolder.of(workspace.store, project, run, workspace.data)
-    dead = [writer for writer in folder.writers() if not writer_lives(folder, writer)]
+    writers = folder.writers()
+    dead = [writer for writer in writers if not writer_lives(folder, writer)]
     if not dead:
         return False
     workspace.store.demand_presence()
     record = read_run(workspace.project(project), run)
+    if len(dead) < len(
+        writers
+    ):  # what its dead children have left is brought home by the run itself, which goes on
+        dead = [writer for writer in dead if not _is_child(folder, writer, record)]
+        if not dead:
+            return False
     if record is not None and record.deleted:
         for writer in dead:
             folder.remove(writer)
         return True
     settle(workspace, project, run, folder, dead, record)
     return True
+
+
+def _is_child(folder: RunFolder, writer: str, record: RunRecord | None) -> bool:
+    said = replay(folder.journal(writer).read_bytes(), record)
+    return said.head.get("role") == "attached"
 
 
 def settle(

@@ -77,6 +77,9 @@ def test_what_children_log_counts_with_what_the_parent_logs() -> None:
         run.log(dict.fromkeys([*KINDS, "set"], -3))
         os._exit(0)
     os.waitpid(child, 0)
+    recover_run(
+        *parts("team/p/r")
+    )  # as another run on this machine would: the run goes on, and its child is its own
     run.finish()
     expected = {"low": -3, "spread": {"min": -3, "max": 5}, "middle": 1.0, "best": -3, "start": 1}
     assert recorded() == {**expected, "set": "by hand", "dropped": 1}
