@@ -19,7 +19,7 @@ def seal(line: bytes) -> bytes:
     """Add the seal to a JSON object that has at least one key and no line feed.
 
     >>> seal(b'{"a":1}')[:24]
-    b'{"a":1,"verify":"94a9a56'
+    b'{"a":1,"verify":"2aa751a'
     """
     body = line[:-1]
     return body + _KEY + digest_of(body).hex().encode() + _END

@@ -281,8 +281,8 @@ def test_each_step_on_disk(action: str, kind: str, tmp_path: Path, short_segment
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("action", [action for action in ACTIONS if action != "sync"])
-def test_every_step_on_disk(action: str, kind: str, tmp_path: Path, short_segments: None) -> None:
-    _matrix(tmp_path, action, kind, 1, lambda at: str(tmp_path / f"case-{at}" / "store"))
+def test_more_steps_on_disk(action: str, kind: str, tmp_path: Path, short_segments: None) -> None:
+    _matrix(tmp_path, action, kind, 2, lambda at: str(tmp_path / f"case-{at}" / "store"))
 
 
 def _on_s3(
@@ -305,7 +305,7 @@ def test_each_step_on_s3(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("action", list(ACTIONS))
-def test_every_step_on_s3(
+def test_more_steps_on_s3(
     action: str,
     kind: str,
     tmp_path: Path,
@@ -313,4 +313,4 @@ def test_every_step_on_s3(
     monkeypatch: pytest.MonkeyPatch,
     short_segments: None,
 ) -> None:
-    _on_s3(tmp_path, action, kind, 2, server, monkeypatch)
+    _on_s3(tmp_path, action, kind, 6, server, monkeypatch)
