@@ -84,6 +84,7 @@ def test_long_list_of_packs_is_not_read(tmp_path: Path) -> None:
     assert content(another(workspace, tmp_path, "new"), kept) == files
 
 
+@pytest.mark.on_disk
 def test_files_of_a_deleted_run_stay_and_its_claim_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_what_stands_in_the_way_is_named(tmp_path: Path, fault: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.on_disk
 def test_damaged_store_gives_an_error_and_no_file(tmp_path: Path) -> None:
     artifact = scenario.logged("data", {"f": scenario.noise(1000).hex()})
     for pack in (tmp_path / "store/packs").rglob("*.pack"):

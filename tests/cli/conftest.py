@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import lineart
 from lineart.cli.main import main
+from lineart.storage.store import open_backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,22 @@ def _write_history(folder: Path) -> None:
         run.log_artifact(folder / "scores.txt", name="scores", type="result")
 
 
+def copy_into(url: str, folder: Path) -> None:
+    """Make a store in a bucket the same as one in a folder, key by key."""
+    backend = open_backend(url)
+    backend.delete([found.key for found in backend.list("")])
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.relative_to(folder).as_posix().startswith("."):
+            backend.write(path.relative_to(folder).as_posix(), path.read_bytes())
+    backend.close()
+
+
 @pytest.fixture
 def digits(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that store in use, with the project `digits`."""
     store = tmp_path / "store"
     shutil.copytree(history, store)
     monkeypatch.setenv("LINEART_PROJECT", "digits")
+    if os.environ["LINEART_STORE"].startswith("s3://"):
+        copy_into(os.environ["LINEART_STORE"], history)
     return store

@@ -30,6 +30,7 @@ def test_version_is_found_by_each_of_its_names(api: lineart.Api) -> None:
     assert api.artifact("team/letters/data", type="text").files() == ["f"]
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize(
     "name, message",
     [
@@ -90,6 +91,7 @@ def test_sql_rows_with_times_can_be_fetched(api: lineart.Api) -> None:
     assert len(api.sql("SELECT * FROM runs").df()) == 2
 
 
+@pytest.mark.on_disk
 def test_reader_of_no_store_is_told_how_to_make_one() -> None:
     with pytest.raises(NotFoundError, match='make one with "art init'):
         lineart.Api()

@@ -325,6 +325,7 @@ def test_projects_types_and_collections_can_be_asked_more(runs: list[str]) -> No
         api.artifact_collection("model", "team/digits/data")
 
 
+@pytest.mark.on_disk
 def test_path_means_what_it_names(runs: list[str]) -> None:
     with lineart.init(project="team/digits") as run:
         run.log_artifact(scenario.draft("data", {"f": "1"}))

@@ -143,6 +143,7 @@ def test_script_without_finish_ends_as_its_process(ending: str, expected: tuple[
     assert values("team/crash/s", "a") == [1]
 
 
+@pytest.mark.on_disk
 def test_store_that_is_moved_away_and_back_loses_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

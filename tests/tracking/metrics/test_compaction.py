@@ -174,6 +174,7 @@ def test_one_metric_of_many_costs_a_part_of_the_file(tmp_path: Path) -> None:
     assert [row["n"] for row in far.rows(["n"])] == list(range(5000))
 
 
+@pytest.mark.on_disk
 def test_damaged_part_is_told(long_run: lineart.Run) -> None:
     marker = next(
         path for path in Path(os.environ["LINEART_STORE"]).rglob("*.json") if path.parent.name == "history"
