@@ -137,7 +137,8 @@ class Dispatch:
                 if left_s <= 0:
                     return waiting
                 if not self._changed.wait(left_s):
-                    _log.info("%s: %s", waiting[0].name, waiting[0].progress())
+                    more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+                    _log.warning("waiting for %s%s: %s", waiting[0].name, more, waiting[0].progress())
 
     def close(self, what: str, timeout: float | None = None) -> None:
         """Wait for what is on its way; after `timeout` seconds say what that is, and go on offline."""
