@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.names import ProjectName, check_name, nearest
 from ..lineage import Catalog
 from ..storage.errors import InvalidNameError, NotFoundError, UsageError
+from . import session
 from .api_collections import ApiProject, ArtifactCollection, ArtifactType, collection_of, collections_of
 from .api_run import ApiRun
 from .api_runs import Runs
@@ -34,7 +35,13 @@ class Api:
     """
 
     def __init__(self, store: str | None = None) -> None:
-        """Raises: NotFoundError when there is no store at `store` (default: as for `lineart.init`)."""
+        """What the current run has logged and is still on its way is waited for.
+
+        Raises: NotFoundError when there is no store at `store` (default: as for `lineart.init`).
+        """
+        run = session.current_run()
+        if run is not None:
+            run._flush()
         self._workspace = Workspace.open(find_settings(store=store))
         self._catalog: Catalog | None = None
         self._reader = RunReader(self._workspace)

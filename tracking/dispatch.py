@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,8 +36,6 @@ _log = logging.getLogger("lineart")
 _UPLOADS = 8
 _SHOWN = 3
 _TELL_S = 10.0  # how often `flush` says what it waits for
-
-_all: weakref.WeakSet[Dispatch] = weakref.WeakSet()
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +81,6 @@ class Dispatch:
         self._thread: threading.Thread | None = None
         self._is_ended = False
         self._pool = ThreadPoolExecutor(_UPLOADS, "lineart-upload")
-        _all.add(self)
 
     @staticmethod
     def serves(workspace: Workspace) -> bool:
@@ -136,13 +132,18 @@ class Dispatch:
                 left_s = _TELL_S if end_s is None else min(_TELL_S, end_s - time.monotonic())
                 if left_s <= 0:
                     return waiting
-                if not self._changed.wait(left_s):
+                if not self._changed.wait(left_s) and left_s == _TELL_S:
                     more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
                     _log.warning("waiting for %s%s: %s", waiting[0].name, more, waiting[0].progress())
 
     def close(self, what: str, timeout: float | None = None) -> None:
-        """Wait for what is on its way; after `timeout` seconds say what that is, and go on offline."""
-        left, overlay = self.flush(timeout), self._workspace.store.overlay
+        """Wait for what is on its way; after `timeout` seconds, or Ctrl-C, say what that is, and go on offline."""
+        begin_s = time.monotonic()
+        try:
+            left = self.flush(timeout)
+        except KeyboardInterrupt:  # whoever is tired of waiting: the run ends all the same
+            left = list(self._waiting)
+        overlay = self._workspace.store.overlay
         if not left or overlay is None:
             self._pool.shutdown(wait=False)
             return
@@ -151,7 +152,7 @@ class Dispatch:
         more = ", …" if len(left) > _SHOWN else ""
         _log.warning(
             '%s: after %g s %s still on its way (%s%s); it is kept here, and sent by "art sync" or the next run',
-            *(what, timeout, count, on_its_way, more),
+            *(what, time.monotonic() - begin_s, count, on_its_way, more),
         )
         overlay.go_offline(None)
 
@@ -231,12 +232,3 @@ class Dispatch:
             return size_bytes
 
         return self._pool.submit(send)
-
-
-def flush_all() -> None:
-    """Wait for all that this process has on its way: whoever reads by name reads what was logged before."""
-    for dispatch in list(_all):
-        dispatch.flush()
-
-
-os.register_at_fork(after_in_child=_all.clear)  # what is on its way is sent by the process that logged it

@@ -21,6 +21,7 @@ import lineart
 import s3server
 from lineart.storage.errors import NotFoundError, UsageError, WaitTimeoutError
 from lineart.tracking import Workspace, find_settings
+from lineart.tracking.dispatch import Dispatch, Pending
 from lineart.tracking.syncing import outbox_of, sync
 
 ART = str(Path(sys.executable).with_name("art"))
@@ -109,6 +110,7 @@ def test_logging_returns_before_the_upload_and_what_needs_it_waits(bucket: str) 
         assert (sorted(first.aliases), first.tags) == (["best", "latest"], ["later"])
         first.save()
         run.log_artifact(artifact("three", incremental=True))
+        assert lineart.Api().artifact("team/p/data:latest").version == "v2"
         assert run.use_artifact("data:latest").files() == ["three.txt", "two.txt"]
     assert bodies() == {"data:v0": "one", "data:v1": "two", "data:v2": "threetwo"}
     made = lineart.Api().artifact("team/p/data:v0")
@@ -125,9 +127,8 @@ def test_finish_waits_as_long_as_it_is_told_and_says_what_is_on_its_way(
     with caplog.at_level(logging.WARNING, "lineart"):
         run.finish(timeout=0.2)
     (told,) = [record.getMessage() for record in caplog.records]
-    assert told.startswith(
-        "run team/p/one: after 0.2 s 1 artifact is still on its way (artifact 'data': 0.0 of 0.0 MB sent)"
-    )
+    assert told.startswith("run team/p/one: after 0.2")
+    assert " 1 artifact is still on its way (artifact 'data': 0.0 of 0.0 MB sent); it is kept here" in told
     assert run.state == "finished"
     OPEN.set()
     assert made.wait(30).version == "v0"  # for now: it lies in the outbox
@@ -138,6 +139,28 @@ def test_finish_waits_as_long_as_it_is_told_and_says_what_is_on_its_way(
     assert lineart.Api().run("team/p/one").state == "finished"
     assert lineart.Api().artifact("team/p/data:v0").logged_by() == "team/p/one"
     assert sync(workspace()).transactions == 0
+
+
+def test_interrupted_wait_ends_the_run_and_leaves_the_rest_for_later(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = started()
+    OPEN.clear()
+    made = run.log_artifact(artifact("one"))
+
+    def interrupted(self: Dispatch, timeout: float | None = None) -> list[Pending]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatch, "flush", interrupted)
+        run.finish()
+    assert run.state == "finished"
+    OPEN.set()
+    made.wait(30)
+    while outbox_of(workspace()).lanes():
+        time.sleep(0.01)
+    assert sync(workspace()).versions == ["team/p/data:v0"]
+    assert lineart.Api().run("team/p/one").state == "finished"
 
 
 def test_store_that_goes_away_meanwhile_gets_it_from_the_outbox(bucket: str) -> None:
