@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
            --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test test-s3 check bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ demo: $(VENV)/demo.stamp ## dataset, training, evaluation, promotion: `art demo`
 
 test: $(VENV)/dev.stamp ## tests and doctests, without the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
+
+test-s3: $(VENV)/dev.stamp ## the tests of artifacts, lineage, runs and commands with the store in use in a bucket
+	@LINEART_TEST_STORE=s3 $(BIN)/python -m pytest -m "not slow" tests/artifacts tests/lineage tests/cli tests/tracking tests/integrations
 
 check: export LINEART_TEST_MINISTACK := $(abspath $(VENV))/ministack/bin/ministack
 check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/frameworks.stamp ## all that CI runs: format, lint, types, layers, docs, every test

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -75,7 +75,8 @@ def push(other: str, as_json: bool, **choice: Any) -> int:
     art push /mnt/backup --all
     """
     workspace = open_workspace()
-    return _copy(workspace, _other(other, create=not choice["dry_run"]), as_json, **choice)
+    create_as = None if choice["dry_run"] else workspace.store.settings.entity
+    return _copy(workspace, _other(other, create_as=create_as), as_json, **choice)
 
 
 @click.command()
@@ -99,15 +100,21 @@ def pull(other: str, as_json: bool, **choice: Any) -> int:
     return _copy(_other(other), workspace, as_json, **choice)
 
 
-def _other(url: str, *, create: bool = False) -> Workspace:
-    """The store that is not the one in use; a local one is made when it is missing."""
+def _other(url: str, *, create_as: str | None = None) -> Workspace:
+    """The store that is not the one in use; a local one is made when it is missing, for the entity `create_as`."""
+    from ..storage.errors import NotFoundError
     from ..tracking.settings import find_settings
     from ..tracking.workspace import Workspace
 
     ctx = click.get_current_context()
     given = find_given_settings(ctx)
     settings = find_settings(store=url, project=given.project, entity=given.entity)
-    workspace = Workspace.open(settings, create=create)
+    try:
+        workspace = Workspace.open(settings)
+    except NotFoundError:
+        if create_as is None:
+            raise
+        workspace = Workspace.open(replace(settings, entity=settings.entity or create_as), create=True)
     ctx.call_on_close(workspace.close)
     return workspace
 

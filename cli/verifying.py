@@ -16,6 +16,7 @@ from .progress import progress
 
 if TYPE_CHECKING:
     from ..storage.problem import Problem
+    from ..tracking.store_repair import Sources
     from ..tracking.store_verification import StoreCheck
     from ..tracking.workspace import Workspace
 
@@ -93,12 +94,13 @@ def verify(
     if sources:
         _restore_settings(sources)
     workspace = open_workspace()
+    copies = _open_sources(workspace, sources)  # what is none of them is told before anything is read
     since_s = None if since is None else since.timestamp()
     began_s = time.time()
     check = _check(workspace, names, everything, depth, resume, since_s)
     repaired: list[Problem] = []
     for _ in range(_ROUNDS if repair or sources else 0):
-        if not check.findings.problems or not _repair(workspace, check, sources):
+        if not check.findings.problems or not _repair(workspace, check, copies):
             break
         # What could not be read before may name more that is damaged.
         repaired += [problem for problem in check.findings.problems if problem.repaired]
@@ -161,13 +163,18 @@ def _restore_settings(sources: tuple[str, ...]) -> None:
         say(f"{Cell('repaired', fg='green').painted()}  lineart.json: put back from a copy")
 
 
-def _repair(workspace: Workspace, check: StoreCheck, sources: tuple[str, ...]) -> int:
-    from ..tracking.store_repair import open_sources, repair_store
+def _open_sources(workspace: Workspace, sources: tuple[str, ...]) -> Sources:
+    from ..tracking.store_repair import open_sources
 
     options = find_given_settings(click.get_current_context()).storage_options
+    return open_sources(sources, workspace.store, options)
+
+
+def _repair(workspace: Workspace, check: StoreCheck, copies: Sources) -> int:
+    from ..tracking.store_repair import repair_store
+
     with progress("repairing", lambda: None) as advance:
-        opened = open_sources(sources, workspace.store, options)
-        return repair_store(workspace.store, check, opened, advance)
+        return repair_store(workspace.store, check, copies, advance)
 
 
 def _record(check: StoreCheck) -> dict[str, Any]:

@@ -16,6 +16,7 @@ def packs(store: Path) -> list[Path]:
     return sorted((store / "packs").rglob("*.pack"))
 
 
+@pytest.mark.on_disk
 def test_prune_says_why_and_gc_takes_it_away(art, digits: Path) -> None:
     shown = art("prune", "--keep-last", "1", "--collection", "classifier", "--dry-run")
     assert [row[1] for row in shown.rows[:3]] == ["delete", "keep", "keep"]

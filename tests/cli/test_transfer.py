@@ -114,3 +114,11 @@ def test_store_that_is_not_there_is_not_pulled_from(art, digits: Path, tmp_path:
     assert "is source and target" in art("push", digits, status=2).err
     assert tree(digits) == before
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_store_that_a_push_makes_is_for_the_same_entity(art, tmp_path: Path) -> None:
+    art("init", tmp_path / "mine", "--entity", "vision", "--no-config")
+    (tmp_path / "x").write_text("x")
+    art("--store", tmp_path / "mine", "put", tmp_path / "x", "-n", "images", "-t", "dataset")
+    art("--store", tmp_path / "mine", "push", tmp_path / "copy")
+    assert art("--store", tmp_path / "copy", "ls").rows[0][0] == "images"

@@ -117,3 +117,8 @@ def test_usage_shows_what_deletion_leaves(art, digits: Path) -> None:
 
 def test_usage_without_a_store(art) -> None:
     assert "there is no store" in art("du", status=1).err
+
+
+def test_place_that_is_no_copy_is_refused_before_anything_is_read(art, digits: Path) -> None:
+    told = art("verify", "--repair-from", "/nowhere/at/all", status=2).err
+    assert told == "art: --repair-from /nowhere/at/all: expected a store, or a folder with files\n"
