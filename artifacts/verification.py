@@ -77,12 +77,14 @@ class Verifier:
         findings: Findings,
         *,
         replaced: Mapping[str, Sequence[str]],
+        collected: Collection[str] = (),
         since_s: float | None = None,
         progress: Callable[[int], None] = lambda count: None,
     ) -> None:
         """What was found whole since `since_s` (seconds since the epoch) is not read again.
 
-        `replaced` are the packs that were compacted, with those that hold what was needed of them.
+        `replaced` are the packs that were compacted, with those that hold what was needed of them; `collected` all that
+        final lists name.
         """
         self.store = store
         self.backend: Backend = uncached(store.backend)
@@ -91,6 +93,7 @@ class Verifier:
         self.findings = findings
         self.since_s = float("inf") if since_s is None else since_s
         self._replaced = replaced
+        self._collected = collected
         self._progress = progress
         self._threads = _REMOTE_THREADS if store.is_remote else _LOCAL_THREADS
         self._broken: dict[bytes, Problem] = {}  # packs without an index that could be read
@@ -211,18 +214,23 @@ class Verifier:
         return self._standing(parse_hex(pack) for pack in need.meta_packs if is_hex_digest(pack))
 
     def _standing(self, packs: Iterable[bytes]) -> list[bytes]:
-        """`packs`; in the place of one that was compacted and is gone, those that have taken it."""
+        """`packs`; in the place of one that was compacted and is gone, those that have taken it.
+
+        Two collectors that compact a pack at once make two successors, of which one may be collected later: the other
+        has what is needed, or the objects are missed.
+        """
         found: list[bytes] = []
-        pending, seen = list(packs), set[bytes]()
+        pending, seen = [(pack, False) for pack in packs], set[bytes]()
         while pending:
-            pack = pending.pop()
+            pack, is_successor = pending.pop()
             if pack in seen:
                 continue
             seen.add(pack)
             successors = self._replaced.get(pack.hex(), ())
-            if successors and _size(self.backend, self.inventory, pack) is None:
-                pending += map(parse_hex, successors)
-            else:
+            is_gone = (bool(successors) or is_successor) and _size(self.backend, self.inventory, pack) is None
+            if is_gone and successors:
+                pending += ((parse_hex(successor), True) for successor in successors)
+            elif not is_gone or pack.hex() not in self._collected:
                 found.append(pack)
         return found
 

@@ -43,6 +43,11 @@ class PlanCheck:
     unknown: list[str] = field(default_factory=list)
 
     @property
+    def collected_packs(self) -> set[str]:
+        """Packs that final lists name."""
+        return {pack for final in self.finals.values() if final is not None for pack in final.packs}
+
+    @property
     def collected_keys(self) -> set[str]:
         """Keys of deleted runs that are gone, or are going."""
         return {key for final in self.finals.values() if final is not None for key in final.keys}

@@ -138,6 +138,7 @@ def _look(
         inventory,
         found.findings,
         replaced=found.facts.replaced,
+        collected=found.plans.collected_packs,
         since_s=since_s,
         progress=progress,
     )

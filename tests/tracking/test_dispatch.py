@@ -275,5 +275,6 @@ def test_killed_at_any_moment_every_snapshot_is_committed_exactly_once(bucket: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_200_times(bucket: str) -> None:
     _kill_and_send(200)

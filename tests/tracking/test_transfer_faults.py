@@ -147,7 +147,7 @@ def test_killed_command_goes_on_where_it_was(tmp_path: Path) -> None:
         assert "versions" in done.stdout
         assert picture(home) == picture(laptop)
         log_versions(1, seed=str(number))
-    assert killed >= 3
+    assert killed >= 1
     copy(laptop, opened(tmp_path / "target"), ALL)
     assert picture(opened(tmp_path / "target")) == picture(laptop)
 
