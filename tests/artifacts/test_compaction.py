@@ -12,6 +12,7 @@ import builders
 import s3server
 from builders import KIB, noise
 from collected_store import HOME, another, collect, content, delete, log, packs, packs_of
+from lineart.artifacts.verification import Depth
 from lineart.storage.log import Position
 from lineart.storage.pack import PackLimits
 from lineart.storage.store import Store, open_backend
@@ -19,6 +20,7 @@ from lineart.tracking import Workspace
 from lineart.tracking.artifact import Artifact
 from lineart.tracking.links import link_version
 from lineart.tracking.publishing import log_draft
+from lineart.tracking.store_verification import Scope, verify_store
 
 
 @pytest.fixture
@@ -154,3 +156,25 @@ def test_index_of_packs_leads_to_packs_that_are_gone(bucket: Workspace, tmp_path
         link = link_version(machine, machine.parse("data:v1"), f"registry/{machine.store.cache.name}")
         assert packs_of(machine, str(link.name)) <= packs(bucket)
     assert collect(bucket) == []
+
+
+def test_second_successor_that_was_collected_is_missed_by_nobody(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Two collectors that compact a pack at once make two successors; what is needed is in the other one, too."""
+    kept = {"kept": builders.noise(2_000, 1)}
+    log(workspace, tmp_path, "data", {**kept, "large": builders.noise(90_000, 2)})
+    log(workspace, tmp_path, "data", kept)
+    spare = log(workspace, tmp_path, "spare", {"x": builders.noise(50_000, 3)})
+    old, extra = packs_of(workspace, "data:v1"), packs_of(workspace, spare)
+    delete(workspace, "data:v0")
+    collect(workspace, share=0.9)
+    gone = sorted(old - packs(workspace))
+    assert gone
+    workspace.store.facts.replace({gone[0]: sorted(extra)}, workspace.store.objects.condemned)
+    delete(workspace, spare)
+    collect(workspace, share=0.9)
+    assert not extra <= packs(workspace)
+    check = verify_store(workspace.store, Scope(everything=True), Depth.BYTES)
+    assert check.findings.problems == []
+    assert content(another(workspace, tmp_path, "cold"), "data:v1") == kept
