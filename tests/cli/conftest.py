@@ -131,6 +131,6 @@ def digits(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     store = tmp_path / "store"
     shutil.copytree(history, store)
     monkeypatch.setenv("LINEART_PROJECT", "digits")
-    if os.environ["LINEART_STORE"].startswith("s3://"):
+    if os.environ.get("LINEART_STORE", "").startswith("s3://"):
         copy_into(os.environ["LINEART_STORE"], history)
     return store
