@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -14,11 +15,28 @@ import pytest
 
 # Frameworks read these when they are imported, which collecting doctests does.
 os.environ.setdefault("KERAS_BACKEND", "torch")
-os.environ.setdefault("KERAS_HOME", str(Path(tempfile.gettempdir()) / "lineart-tests-keras"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what the tests need of the machine, before anything is collected."""
+    _gather_temporary_files(config)
+    _answer_signals()
+
+
+def _gather_temporary_files(config: pytest.Config) -> None:
+    """What killed processes leave in the system's temporary folder goes when the tests end."""
+    if not hasattr(config, "workerinput"):
+        os.environ.setdefault(
+            "PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir()
+        )  # what failed tests leave is kept
+        tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="lineart-tests-")
+        Path(tempfile.tempdir).chmod(0o1777)  # as that of the system: some tests run as other users
+        config.add_cleanup(lambda: shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True))
+    os.environ.setdefault("KERAS_HOME", str(Path(os.environ["TMPDIR"]) / "keras"))
+
+
+def _answer_signals() -> None:
     """A shell that starts the tests in its background has them ignore signals, and all that they start with them."""
     for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)
