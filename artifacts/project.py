@@ -146,8 +146,11 @@ class Project:
         raise PacksCondemned(f"project {self.name}: collections are planned all the time; try again later")
 
     def check_plans(self) -> None:
-        """Note the plans that the log has, so that what is stored now relies on no pack of theirs."""
-        plans = self.state().plans
+        """Note the plans that were in the log when it was last read, so that nothing stored now relies on their packs.
+
+        That saves storing it twice, no more: `commit` compares with the plans of the moment.
+        """
+        plans = self._open().state.plans
         try:
             if not self.store.is_offline:
                 self.store.objects.condemned.check(plans)
@@ -175,6 +178,7 @@ class Project:
             ):  # what the store had already is on its way out, or went a moment ago
                 if not left:
                     raise
+                self.state()  # with the plans of now
 
     def _open(self) -> Committer[ProjectState]:
         if self._committer is None:

@@ -39,24 +39,23 @@ class Note:
 
     def write(self, data: bytes) -> None:
         """Replace the value."""
-        temporary = self.path.parent / f".{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data + digest_of(data))
-            temporary.replace(self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        with contextlib.suppress(StoreError):
+            self._replace(data, is_durable=False)
 
     def keep(self, data: bytes) -> None:
         """Replace the value, durably: something relies on it. Raises: StoreError."""
+        self._replace(data, is_durable=True)
+
+    def _replace(self, data: bytes, *, is_durable: bool) -> None:
         temporary = self.path.parent / f".{os.getpid()}-{secrets.token_hex(4)}"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data + digest_of(data))
-            flush(temporary)
+            if is_durable:
+                flush(temporary)
             temporary.replace(self.path)
-            flush(self.path.parent)
+            if is_durable:
+                flush(self.path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()

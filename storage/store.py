@@ -228,15 +228,19 @@ class Store:
         self.stat_cache = StatCache(cache)
         self._notes: Notes | None = None
         self.unreachable: CommError | None = None  # why it is offline, if nobody has asked for that
-        self.logs: Logs = BackendLogs(backend)
-        if settings.log is not None and self.overlay is None:
-            self.logs = PostgresLogs(settings.log, settings.store)
-        elif settings.log is not None and self.overlay is not None:
-            brief = Retries(attempts=100, first_delay_s=0.05, longest_delay_s=2.0, timeout_s=_BRIEF_S)
-            there = PostgresLogs(settings.log, settings.store, brief)
-            self.logs = FallbackLogs(there, self.logs, self.overlay)
+        self.logs = self._find_logs()
         self.facts = StoreLog(self.logs.log(PREFIX))
         self.objects = Objects(backend, Locations(cache / "stores" / settings.store), self.facts)
+
+    def _find_logs(self) -> Logs:
+        beside = BackendLogs(self.backend)
+        if self.settings.log is None:
+            return beside
+        if self.overlay is None:
+            return PostgresLogs(self.settings.log, self.settings.store)
+        brief = Retries(attempts=100, first_delay_s=0.05, longest_delay_s=2.0, timeout_s=_BRIEF_S)
+        there = PostgresLogs(self.settings.log, self.settings.store, brief)
+        return FallbackLogs(there, beside, self.overlay)
 
     @classmethod
     def _of(cls, backend: Backend, settings: StoreSettings, machine: Machine, notes: Notes | None) -> Store:
@@ -471,6 +475,9 @@ class LaneStore(Store):
         super().__init__(backend, store.settings, store.cache, store.blocks)
         self.ahead = backend.ahead
         self.facts, self.stat_cache, self.objects = store.facts, store.stat_cache, store.objects.over(backend)
+
+    def _find_logs(self) -> Logs:
+        return BackendLogs(self.backend)
 
 
 def project_prefix(entity: str, project: str) -> str:

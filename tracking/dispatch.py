@@ -151,7 +151,7 @@ class Dispatch:
         on_its_way = ", ".join(f"{pending.name}: {pending.progress()}" for pending in left[:_SHOWN])
         more = ", …" if len(left) > _SHOWN else ""
         _log.warning(
-            '%s: after %g s %s still on its way (%s%s); it is kept here, and sent by "art sync" or the next run',
+            '%s: after %.1f s %s still on its way (%s%s); it is kept here, and sent by "art sync" or the next run',
             *(what, time.monotonic() - begin_s, count, on_its_way, more),
         )
         overlay.go_offline(None)

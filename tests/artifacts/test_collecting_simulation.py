@@ -244,7 +244,7 @@ def test_play_does_not_see_that_a_part_of_the_protocol_is_missing(
     stage_folder: Path, monkeypatch: pytest.MonkeyPatch, part: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     part(monkeypatch)
-    for number, (_, wrong) in enumerate(acts(stage_folder, 100, commits=150)):
+    for number, (_, wrong) in enumerate(acts(stage_folder, 1000, commits=150)):
         if wrong:
             return
         assert number < 40, "6,000 commits, and nothing was lost"
