@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import botocore.session
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -64,6 +66,50 @@ class S3Server:
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
+
+
+class Line:
+    """What lies between clients and a server, a middleware: as told, it fails, loses answers, or holds up packs."""
+
+    def __init__(self) -> None:
+        self.packs_pass = threading.Event()  # uploads of packs wait while it is not set
+        self.mend()
+
+    def mend(self, seed: int = 0) -> None:
+        """Be a good line again; what it loses later is drawn from `seed`."""
+        self.is_down = False
+        self.lost = 0.0  # share of requests that are done, and said to have failed
+        self.failed = 0.0  # share of requests that fail before anything is done
+        self.packs_pass.set()
+        self._chance = random.Random(seed)
+
+    def __call__(self, application: Application) -> Application:
+        def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            if environ["REQUEST_METHOD"] == "PUT" and "/packs/" in environ["PATH_INFO"]:
+                self.packs_pass.wait(60)
+            drawn = self._chance.random()
+            if not self.is_down and drawn >= self.lost + self.failed:
+                return application(environ, start_response)
+            if not self.is_down and drawn < self.lost:
+                list(application(environ, lambda *_: lambda _: None))
+            else:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            status = "503 Slow Down" if self.is_down else "500 Internal Error"
+            start_response(status, [("Content-Length", "0")])
+            return [b""]
+
+        return serve
+
+
+def use(server: S3Server, monkeypatch: pytest.MonkeyPatch, path: str = "store", **more: str) -> str:
+    """Let the environment name `path` in a new bucket as the store, and have the keys to it; the store's address.
+
+    `more` are variables, too.
+    """
+    url = f"{new_bucket(server)}/{path}"
+    for name, value in {"LINEART_STORE": url, **server.environment, **more}.items():
+        monkeypatch.setenv(name, value)
+    return url
 
 
 def new_bucket(server: S3Server) -> str:

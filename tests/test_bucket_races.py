@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,9 +15,7 @@ from lineart.tracking import Workspace, find_settings
 from lineart.tracking.syncing import outbox_of
 
 ART = str(Path(sys.executable).with_name("art"))
-_LOCK = threading.Lock()
-_CHANCE = random.Random(3)
-RATES = {"lost": 0.0, "failed": 0.0}
+LINE = s3server.Line()
 _WORK = """
 import lineart, sys
 with lineart.init(project="team/race", settings={"system": False, "console": "off"}) as run:
@@ -33,34 +28,14 @@ with lineart.init(project="team/race", settings={"system": False, "console": "of
 """
 
 
-def _bad_line(application: s3server.Application) -> s3server.Application:
-    """Does what it is asked and says that it failed, or fails at once, as often as `RATES` says."""
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        with _LOCK:
-            drawn = _CHANCE.random()
-        if drawn < RATES["lost"]:
-            list(application(environ, lambda *_: lambda _: None))
-        elif drawn >= RATES["lost"] + RATES["failed"]:
-            return application(environ, start_response)
-        else:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response("500 Internal Error", [("Content-Length", "0")])
-        return [b""]
-
-    return serve
-
-
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with s3server.moto(_bad_line) as server:
-        url = s3server.new_bucket(server) + "/store"
-        for name, value in {"LINEART_STORE": url, **server.environment}.items():
-            monkeypatch.setenv(name, value)
+    LINE.mend(seed=3)
+    with s3server.moto(LINE) as server:
+        url = s3server.use(server, monkeypatch)
         monkeypatch.chdir(tmp_path)
         subprocess.run([ART, "init", url, "--no-config"], check=True, capture_output=True)
         yield url
-        RATES.update(lost=0.0, failed=0.0)
 
 
 def _race(tmp_path: Path, processes: int, versions: int) -> None:
@@ -78,7 +53,7 @@ def _race(tmp_path: Path, processes: int, versions: int) -> None:
     for worker in workers:
         said += worker.communicate(timeout=280)[0].splitlines()
         assert worker.returncode == 0
-    RATES.update(lost=0.0, failed=0.0)
+    LINE.mend()
     for worker_number in range(processes):  # those that gave up on the line have an outbox
         home = {**os.environ, "HOME": str(tmp_path / f"machine-{worker_number}")}
         subprocess.run([ART, "sync"], check=True, capture_output=True, env=home)
@@ -96,7 +71,7 @@ def _race(tmp_path: Path, processes: int, versions: int) -> None:
 def test_racing_processes_lose_or_double_nothing(
     bucket: str, tmp_path: Path, rates: tuple[float, float]
 ) -> None:
-    RATES.update(lost=rates[0], failed=rates[1])
+    LINE.lost, LINE.failed = rates
     _race(tmp_path, 4, 2)
 
 
@@ -105,5 +80,5 @@ def test_racing_processes_lose_or_double_nothing(
 def test_sixteen_racing_processes_lose_or_double_nothing(
     bucket: str, tmp_path: Path, rates: tuple[float, float]
 ) -> None:
-    RATES.update(lost=rates[0], failed=rates[1])
+    LINE.lost, LINE.failed = rates
     _race(tmp_path, 16, 5)

@@ -167,16 +167,20 @@ def segment(frame: bytes) -> Callable[[Path], None]:
     return write
 
 
-def part(**fields: Any) -> Callable[[Path], None]:
-    """The marker of a part, with other fields and the right seal."""
+def resealed(key: str, **fields: Any) -> Callable[[Path], None]:
+    """A sealed value, with other fields and the right seal."""
 
     def write(store: Path) -> None:
-        key = f"{RUN}/history/000000.json"
         found = json.loads((store / key).read_bytes())
         del found["verify"]
         put(store, key, seal(canonical_json({**found, **fields})))
 
     return write
+
+
+def part(**fields: Any) -> Callable[[Path], None]:
+    """The marker of a part, with other fields."""
+    return resealed(f"{RUN}/history/000000.json", **fields)
 
 
 def condemn(data: bytes | None, kind: str = "") -> Callable[[Path], None]:
@@ -323,38 +327,8 @@ FORGERIES: Mapping[str, Callable[[Path], None]] = {
     "Parquet by way of a run": part(parquet=f"{RUN}/history/../../../../../../victim", digests={}),
     "Parquet elsewhere": part(parquet="/etc/passwd", rollup="file:///etc/passwd", digests={}),
     "covers": part(covers={"../../evil": -5}),
-    "entity": lambda store: put(
-        store,
-        "lineart.json",
-        seal(
-            canonical_json(
-                {
-                    **{
-                        k: v
-                        for k, v in json.loads((store / "lineart.json").read_bytes()).items()
-                        if k != "verify"
-                    },
-                    "entity": "../..",
-                }
-            )
-        ),
-    ),
-    "store id": lambda store: put(
-        store,
-        "lineart.json",
-        seal(
-            canonical_json(
-                {
-                    **{
-                        k: v
-                        for k, v in json.loads((store / "lineart.json").read_bytes()).items()
-                        if k != "verify"
-                    },
-                    "store": "../../evil",
-                }
-            )
-        ),
-    ),
+    "entity": resealed("lineart.json", entity="../.."),
+    "store id": resealed("lineart.json", store="../../evil"),
 }
 
 

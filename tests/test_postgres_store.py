@@ -87,12 +87,7 @@ def test_bucket_with_its_logs_in_a_database(
 ) -> None:
     """What a machine notes of a bucket, and what the bucket no longer has, do not come between."""
     with s3server.moto() as bucket:
-        url = s3server.new_bucket(bucket) + "/team/store"
-        for name, value in {
-            "LINEART_STORE": url,
-            **bucket.environment,
-        }.items():
-            monkeypatch.setenv(name, value)
+        url = s3server.use(bucket, monkeypatch, "team/store")
         art("init", url, "--log", database, "--no-config")
         for number in range(3):
             (tmp_path / "a.txt").write_text(f"{number}")

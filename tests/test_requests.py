@@ -35,13 +35,7 @@ def server() -> Iterator[s3server.S3Server]:
 @pytest.fixture
 def store(server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store in a bucket that the environment names, with packs of at most 40 objects."""
-    url = s3server.new_bucket(server) + "/store"
-    for name, value in {
-        "LINEART_STORE": url,
-        "LINEART_CACHE": str(tmp_path / "cache"),
-        **server.environment,
-    }.items():
-        monkeypatch.setenv(name, value)
+    url = s3server.use(server, monkeypatch, LINEART_CACHE=str(tmp_path / "cache"))
     art("init", url, "--no-config")
     return url
 

@@ -30,13 +30,7 @@ def server() -> Iterator[s3server.S3Server]:
 @pytest.fixture
 def bucket(server: s3server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket that the environment names, as on a team's machine: credentials through the standard chain."""
-    url = s3server.new_bucket(server) + "/team/store"
-    for name, value in {
-        "LINEART_STORE": url,
-        "LINEART_PROJECT": "digits",
-        **server.environment,
-    }.items():
-        monkeypatch.setenv(name, value)
+    url = s3server.use(server, monkeypatch, "team/store", LINEART_PROJECT="digits")
     monkeypatch.chdir(tmp_path)
     return url
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,49 +25,23 @@ from lineart.tracking.dispatch import Dispatch, Pending
 from lineart.tracking.syncing import outbox_of, sync
 
 ART = str(Path(sys.executable).with_name("art"))
-OPEN = threading.Event()  # while it is not set, uploads of packs wait
-DOWN: list[bool] = [False]
-LOSING: list[random.Random] = []
-
-
-def _gated(application: s3server.Application) -> s3server.Application:
-    """A server on which packs are stuck, which is down, or which loses answers, as told."""
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "PUT" and "/packs/" in environ["PATH_INFO"]:
-            OPEN.wait(60)
-        if DOWN[0]:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Slow Down", [("Content-Length", "0")])
-            return [b""]
-        if LOSING and LOSING[0].random() < 0.1:
-            list(application(environ, lambda *_: lambda _: None))
-            start_response("500 Internal Error", [("Content-Length", "0")])
-            return [b""]
-        return application(environ, start_response)
-
-    return serve
+LINE = s3server.Line()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[s3server.S3Server]:
-    with s3server.moto(_gated) as running:
+    with s3server.moto(LINE) as running:
         yield running
 
 
 @pytest.fixture
 def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A bucket with a store that the environment names."""
-    OPEN.set()
-    url = s3server.new_bucket(server) + "/store"
-    for name, value in {"LINEART_STORE": url, **server.environment, "AWS_MAX_ATTEMPTS": "1"}.items():
-        monkeypatch.setenv(name, value)
+    url = s3server.use(server, monkeypatch, AWS_MAX_ATTEMPTS="1")
     monkeypatch.chdir(tmp_path)
     subprocess.run([ART, "init", url, "--no-config"], check=True, capture_output=True)
     yield url
-    OPEN.set()
-    DOWN[0] = False
-    LOSING.clear()
+    LINE.mend()
 
 
 def workspace() -> Workspace:
@@ -95,7 +69,7 @@ def bodies() -> dict[str, str]:
 
 def test_logging_returns_before_the_upload_and_what_needs_it_waits(bucket: str) -> None:
     with started() as run:
-        OPEN.clear()
+        LINE.packs_pass.clear()
         first = run.log_artifact(artifact("one"), aliases=["best"])
         second = run.log_artifact(artifact("two"))
         assert (first.state, first.file_count, first.stored_bytes > 0) == ("pending", 1, True)
@@ -105,7 +79,7 @@ def test_logging_returns_before_the_upload_and_what_needs_it_waits(bucket: str) 
         builders.one_line(caught.value, "artifact 'data'", "MB sent", "0.1 s")
         assert "data" not in workspace().project().state().collections
         first.tags.append("later")
-        OPEN.set()
+        LINE.packs_pass.set()
         assert (second.version, first.version, first.state) == ("v1", "v0", "committed")
         assert (sorted(first.aliases), first.tags) == (["best", "latest"], ["later"])
         first.save()
@@ -122,15 +96,17 @@ def test_finish_waits_as_long_as_it_is_told_and_says_what_is_on_its_way(
     bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = started()
-    OPEN.clear()
+    LINE.packs_pass.clear()
     made = run.log_artifact(artifact("one"))
     with caplog.at_level(logging.WARNING, "lineart"):
         run.finish(timeout=0.2)
     (told,) = [record.getMessage() for record in caplog.records]
-    assert told.startswith("run team/p/one: after 0.2")
+    waited = re.match(r"run team/p/one: after ([\d.]+) s 1 artifact is still", told)
+    assert waited is not None, told
+    assert 0.2 <= float(waited[1]) < 10
     assert " 1 artifact is still on its way (artifact 'data': 0.0 of 0.0 MB sent); it is kept here" in told
     assert run.state == "finished"
-    OPEN.set()
+    LINE.packs_pass.set()
     assert made.wait(30).version == "v0"  # for now: it lies in the outbox
     while outbox_of(workspace()).lanes():
         time.sleep(0.01)
@@ -145,7 +121,7 @@ def test_interrupted_wait_ends_the_run_and_leaves_the_rest_for_later(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = started()
-    OPEN.clear()
+    LINE.packs_pass.clear()
     made = run.log_artifact(artifact("one"))
 
     def interrupted(self: Dispatch, timeout: float | None = None) -> list[Pending]:
@@ -155,7 +131,7 @@ def test_interrupted_wait_ends_the_run_and_leaves_the_rest_for_later(
         patch.setattr(Dispatch, "flush", interrupted)
         run.finish()
     assert run.state == "finished"
-    OPEN.set()
+    LINE.packs_pass.set()
     made.wait(30)
     while outbox_of(workspace()).lanes():
         time.sleep(0.01)
@@ -165,14 +141,14 @@ def test_interrupted_wait_ends_the_run_and_leaves_the_rest_for_later(
 
 def test_store_that_goes_away_meanwhile_gets_it_from_the_outbox(bucket: str) -> None:
     with started() as run:
-        OPEN.clear()
+        LINE.packs_pass.clear()
         made = run.log_artifact(artifact("one"))
-        DOWN[0] = True
-        OPEN.set()
+        LINE.is_down = True
+        LINE.packs_pass.set()
         assert made.version == "v0"  # for now: it lies in the outbox
         assert run.offline
         run.log_artifact(artifact("two"))
-    DOWN[0] = False
+    LINE.is_down = False
     assert sync(workspace()).versions == ["team/p/data:v0", "team/p/data:v1"]
     assert bodies() == {"data:v0": "one", "data:v1": "two"}
     assert sync(workspace()).transactions == 0
@@ -198,7 +174,7 @@ def test_what_cannot_be_logged_is_refused_before_anything_waits(bucket: str) -> 
 
 def test_child_of_a_fork_does_not_send_what_its_parent_has_logged(bucket: str) -> None:
     with started() as run:
-        OPEN.clear()
+        LINE.packs_pass.clear()
         made = run.log_artifact(artifact("one"))
         child = os.fork()
         if child == 0:
@@ -208,7 +184,7 @@ def test_child_of_a_fork_does_not_send_what_its_parent_has_logged(bucket: str) -
                 os._exit(0 if "before it forks" in str(error) else 3)
             os._exit(4)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        OPEN.set()
+        LINE.packs_pass.set()
     assert bodies() == {"data:v0": "one"}
 
 
@@ -246,12 +222,12 @@ def _killed(chance: random.Random, name: str) -> list[str]:
 def _kill_and_send(times: int) -> None:
     chance = random.Random(7)
     said: list[str] = []
-    LOSING.append(chance)
+    LINE.lost = 0.1
     for number in range(times):
         said += _killed(chance, f"r{number}")
         if chance.random() < 0.3:
             _killed_sync(chance)
-    LOSING.clear()
+    LINE.lost = 0.0
     sync(workspace())
     assert said
     found = list(bodies().values())

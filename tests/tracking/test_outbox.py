@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,48 +23,23 @@ from lineart.tracking.syncing import outbox_of, sync
 from run_reading import state, values
 
 ART = str(Path(sys.executable).with_name("art"))
-DOWN: list[bool] = [False]
-LOSING: list[random.Random] = []
-
-
-def _unreliable(application: s3server.Application) -> s3server.Application:
-    """A server that is down while it is told to be, or loses a part of its answers."""
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if DOWN[0]:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Slow Down", [("Content-Length", "0")])
-            return [b""]
-        if LOSING and LOSING[0].random() < 0.2:
-            list(application(environ, lambda *_: lambda _: None))
-            start_response("500 Internal Error", [("Content-Length", "0")])
-            return [b""]
-        return application(environ, start_response)
-
-    return serve
+LINE = s3server.Line()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[s3server.S3Server]:
-    with s3server.moto(_unreliable) as running:
+    with s3server.moto(LINE) as running:
         yield running
 
 
 @pytest.fixture
 def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """A bucket with a store that the environment names."""
-    url = s3server.new_bucket(server) + "/store"
-    for name, value in {
-        "LINEART_STORE": url,
-        **server.environment,
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    url = s3server.use(server, monkeypatch, AWS_MAX_ATTEMPTS="1")
     monkeypatch.chdir(tmp_path)
     subprocess.run([ART, "init", url, "--no-config"], check=True, capture_output=True)
     yield url
-    DOWN[0] = False
-    LOSING.clear()
+    LINE.mend()
 
 
 def workspace() -> Workspace:
@@ -100,7 +75,7 @@ def test_offline_runs_use_what_each_other_have_logged_and_are_sent_as_one_histor
     with lineart.init(project="team/p", id="before") as run:
         run.log_artifact(artifact("data", "zero"))
     lineart.Api().artifact("team/p/data:latest")  # so this machine knows of it
-    DOWN[0] = True
+    LINE.is_down = True
     with lineart.init(project="team/p", id="prepare", mode="offline") as run:
         assert run.offline
         assert run.use_artifact("data:latest").version == "v0"  # as it was known
@@ -108,7 +83,7 @@ def test_offline_runs_use_what_each_other_have_logged_and_are_sent_as_one_histor
         assert made.version == "v1"  # for now
         run.config["data"] = made
     train("train", "a model", mode="offline")
-    DOWN[0] = False
+    LINE.is_down = False
     with lineart.init(project="team/p", id="meanwhile", settings={"console": "off"}, store=bucket) as run:
         pass  # its thread may send the outbox, too
     other = subprocess.run([ART, "sync", "--json"], check=True, capture_output=True, text=True)
@@ -162,7 +137,7 @@ def test_store_that_goes_in_the_middle_of_a_run_is_told_once_and_all_of_it_is_se
     run = lineart.init(project="team/p", id="cut")
     run.log({"x": 0})
     run.log_artifact(artifact("early", "1")).wait()
-    DOWN[0] = True
+    LINE.is_down = True
     data = run.use_artifact("data:latest")
     for number in range(1, 500):
         run.log({"x": number})
@@ -172,7 +147,7 @@ def test_store_that_goes_in_the_middle_of_a_run_is_told_once_and_all_of_it_is_se
     assert sum("does not answer" in record.message for record in caplog.records) == 1
     with pytest.raises(CommError):
         sync(workspace())
-    DOWN[0] = False
+    LINE.is_down = False
     assert sync(workspace()).versions == ["team/p/late:v0"]
     assert state("team/p/cut") == "finished"
     assert values("team/p/cut", "x") == list(range(500))
@@ -226,7 +201,7 @@ def test_send_that_is_killed_or_loses_answers_sends_once(bucket: str) -> None:
         with lineart.init(project="team/p", id=f"r{number}", mode="offline") as run:
             run.log_artifact(artifact("data", f"number {number}"), aliases=[f"a{number}"])
             run.log({"x": number})
-    LOSING.append(chance)
+    LINE.lost = 0.2
     for _ in range(40):
         sender = subprocess.Popen([ART, "sync"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -235,7 +210,7 @@ def test_send_that_is_killed_or_loses_answers_sends_once(bucket: str) -> None:
         except subprocess.TimeoutExpired:
             sender.send_signal(signal.SIGKILL)
             sender.wait()
-    LOSING.clear()
+    LINE.lost = 0.0
     sync(workspace())
     assert [body(f"data:v{number + 1}") for number in range(6)] == [f"number {n}" for n in range(6)]
     assert [body(f"data:a{number}") for number in range(6)] == [f"number {n}" for n in range(6)]
@@ -275,7 +250,7 @@ def test_collection_of_another_type_is_told_and_stays_in_the_outbox(bucket: str)
 
 def test_commands_do_not_go_offline(bucket: str) -> None:
     Path("file.txt").write_text("x")
-    DOWN[0] = True
+    LINE.is_down = True
     done = subprocess.run(
         [ART, "put", "file.txt", "-n", "data", "-t", "dataset"], capture_output=True, text=True, check=False
     )

@@ -28,12 +28,7 @@ CONTENT = builders.noise(30_000, 1)
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with s3server.moto() as server:
-        url = s3server.new_bucket(server) + "/store"
-        for name, value in {
-            "LINEART_STORE": url,
-            **server.environment,
-        }.items():
-            monkeypatch.setenv(name, value)
+        url = s3server.use(server, monkeypatch)
         monkeypatch.chdir(tmp_path)
         subprocess.run([ART, "init", url, "--no-config"], check=True, capture_output=True)
         yield url

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,33 +17,14 @@ from lineart.tracking import Workspace, find_settings
 from postgres_server import PostgresServer, postgres_or_skip
 
 ART = str(Path(sys.executable).with_name("art"))
-DOWN: list[bool] = [False]
-
-
-def _switched(application: s3server.Application) -> s3server.Application:
-    """A bucket that is down while it is told to be."""
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if not DOWN[0]:
-            return application(environ, start_response)
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response("503 Slow Down", [("Content-Length", "0")])
-        return [b""]
-
-    return serve
+LINE = s3server.Line()
 
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
     """A server of its own, and a store in a bucket that the environment names, with its logs there."""
-    with postgres_or_skip() as server, s3server.moto(_switched) as bucket:
-        url = s3server.new_bucket(bucket) + "/store"
-        for name, value in {
-            "LINEART_STORE": url,
-            **bucket.environment,
-            "AWS_MAX_ATTEMPTS": "1",
-        }.items():
-            monkeypatch.setenv(name, value)
+    with postgres_or_skip() as server, s3server.moto(LINE) as bucket:
+        url = s3server.use(bucket, monkeypatch, AWS_MAX_ATTEMPTS="1")
         monkeypatch.chdir(tmp_path)
         art("init", url, "--no-config", "--log", server.url)
         with lineart.init(project="team/p", id="before") as run:
@@ -53,7 +33,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgr
         try:
             yield server
         finally:
-            DOWN[0] = False
+            LINE.mend()
 
 
 def art(*arguments: str) -> str:
@@ -94,13 +74,13 @@ def check_all_is_there(*texts: str) -> None:
 
 
 def test_offline_run_needs_the_database(database: PostgresServer) -> None:
-    DOWN[0] = True
+    LINE.is_down = True
     database.stop()
     with lineart.init(project="team/p", id="offline", mode="offline") as run:
         assert run.use_artifact("data:latest").version == "v0"
         assert run.log_artifact(artifact("data", "one")).version == "v1"
         run.log({"x": 1})
-    DOWN[0] = False
+    LINE.is_down = False
     database.start()
     check_all_is_there("zero", "one")
     assert len(list(lineart.Api().run("team/p/offline").scan_history())) == 1
@@ -110,12 +90,12 @@ def test_bucket_that_goes_away_leaves_versions_without_bytes(database: PostgresS
     with lineart.init(project="team/p", id="caught") as run:
         run.log_artifact(artifact("data", "one")).wait()
         before = committed(database)
-        DOWN[0] = True
+        LINE.is_down = True
         run.log_artifact(artifact("data", "two")).wait()
         assert run.offline
         run.log({"x": 1})
     assert committed(database) == before
-    DOWN[0] = False
+    LINE.is_down = False
     check_all_is_there("zero", "one", "two")
 
 

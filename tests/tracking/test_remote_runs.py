@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,42 +15,24 @@ import s3server
 from lineart.tracking import background
 from run_reading import folder, history, live, state, values
 
-DOWN: list[bool] = [False]
-
-
-def _may_be_down(application: s3server.Application) -> s3server.Application:
-    """A server that answers 503 to everything while it is told to."""
-
-    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if DOWN[0]:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Slow Down", [("Content-Length", "0")])
-            return [b""]
-        return application(environ, start_response)
-
-    return serve
+LINE = s3server.Line()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[s3server.S3Server]:
-    with s3server.moto(_may_be_down) as running:
+    with s3server.moto(LINE) as running:
         yield running
 
 
 @pytest.fixture
 def bucket(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket with a store that the environment names."""
-    url = s3server.new_bucket(server) + "/store"
-    for name, value in {
-        "LINEART_STORE": url,
-        **server.environment,
-    }.items():
-        monkeypatch.setenv(name, value)
+    url = s3server.use(server, monkeypatch)
     subprocess.run(
         [Path(sys.executable).with_name("art"), "init", url, "--no-config"], check=True, capture_output=True
     )
     yield url
-    DOWN[0] = False
+    LINE.mend()
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 30.0) -> bool:
@@ -100,14 +81,14 @@ def test_server_that_is_gone_does_not_stop_the_run_and_all_comes_home(
 ) -> None:
     run = lineart.init(project="team/far", id="cut")
     run.log({"x": 0})
-    DOWN[0] = True
+    LINE.is_down = True
     for number in range(1, 1000):
         run.log({"x": number})
     run.summary["best"] = 7
     run.finish(3)
     assert run.state == "failed"
     assert sum("going on offline" in record.message for record in caplog.records) == 1
-    DOWN[0] = False
+    LINE.is_down = False
     assert not folder("team/far/cut").writers()
     with lineart.init(project="team/far"):
         assert eventually(lambda: state("team/far/cut") == "failed")
