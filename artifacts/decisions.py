@@ -113,6 +113,7 @@ def decide_log(state: ProjectState, request: LogRequest) -> list[Op]:
             f"artifact {request.collection!r} has type {collection.type!r}, not {request.type!r};"
             " use that type or another name"
         )
+    demand_allowed(state, request.collection, request.type)
     number = collection.by_digest.get(request.content.digest)
     is_new = number is None
     if number is None:
@@ -122,6 +123,7 @@ def decide_log(state: ProjectState, request: LogRequest) -> list[Op]:
         ops += _revise_ops(collection.versions[number], request, tags)
     for alias in aliases:
         if collection.aliases.get(alias) != number:
+            demand_unprotected(collection, alias)
             move = {
                 "collection": collection.name,
                 "alias": alias,
@@ -202,6 +204,7 @@ def decide_alias(
     _check_expected(name.collection, alias, actual, expect, expect_set)
     if actual == version.number:
         return []
+    demand_unprotected(collection, alias)
     return [
         {
             "op": "alias.move",
@@ -223,7 +226,26 @@ def decide_alias_removal(state: ProjectState, collection_name: str, alias: str) 
         raise NotFoundError(
             f"artifact {collection_name!r} has no alias {alias!r}{nearest(alias, collection.aliases)}"
         )
+    demand_unprotected(collection, alias)
     return [{"op": "alias.move", "collection": collection_name, "alias": alias, "from": actual, "to": None}]
+
+
+def demand_unprotected(collection: CollectionState, alias: str) -> None:
+    """Raises: UsageError when `alias` moves by promotion only."""
+    if alias in collection.protected:
+        raise UsageError(
+            f"alias {collection.name}:{alias} is protected: it moves by promotion only; see"
+            f' "art promote {collection.name}:vN --to {alias}"'
+        )
+
+
+def demand_allowed(state: ProjectState, name: str, type: str) -> None:
+    """Raises: UsageError when this registry does not take artifacts of that type."""
+    allowed = state.registry.types if state.registry is not None else ()
+    if allowed and type not in allowed:
+        raise UsageError(
+            f"artifact {name!r} has type {type!r}; this registry takes {', '.join(allowed)} only"
+        )
 
 
 def _check_expected(
@@ -291,6 +313,12 @@ def decide_deletion(
             f"version {collection.name}:v{version.number} has aliases {', '.join(named)};"
             " move them first, or delete them with it"
         )
+    for alias in named:
+        if alias in collection.protected:
+            raise UsageError(
+                f"version {collection.name}:v{version.number} is what the protected alias {alias} points to;"
+                f' promote another one first, or roll back: "art rollback {collection.name} {alias}"'
+            )
     left = [v.number for v in collection.live() if v.number != version.number]
     ops: list[Op] = []
     for alias in aliases:

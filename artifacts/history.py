@@ -20,6 +20,7 @@ EXTERNAL = (
     "~"  # begins the name of a version that is not in this store: ~<origin>/entity/project/collection:vN
 )
 REVISED = ("metadata", "description", "tags", "ttl_s")
+_OF_COLLECTIONS = ("collection.", "version.", "alias.", "promotion.", "approval.")
 CREATIONS = ("version.create", "version.absent", "version.same")
 
 
@@ -90,8 +91,12 @@ class Known:
 def subjects(op: Op) -> Iterator[tuple[str, str, int | None]]:
     """What an op of a collection sets, as keys of `Known.touched`."""
     kind = op.get("op")
-    if kind == "alias.move":
+    if kind in ("alias.move", "alias.promote"):
         yield op["collection"], f"alias {op['alias']}", None
+    elif kind == "alias.protect":
+        yield op["collection"], f"protection {op['alias']}", None
+    elif kind == "collection.policy":
+        yield op["collection"], "policy", None
     elif kind == "version.revise":
         for field in REVISED:
             if field in op:
@@ -123,7 +128,7 @@ class History(Known):
     def _note(self, fact: Fact) -> None:
         super()._note(fact)
         kind = str(fact.op.get("op"))
-        if kind.startswith(("collection.", "version.", "alias.")):
+        if kind.startswith(_OF_COLLECTIONS):
             self.by_collection.setdefault(fact.op["collection"], []).append(fact)
         elif kind == "edge.used_by":
             self.mirrored.append(fact)

@@ -27,13 +27,16 @@ from .state import (
     CollectionState,
     Contribution,
     Gathering,
+    PolicyText,
     ProjectFold,
     ProjectState,
+    Promoted,
+    RegistrySettings,
     VersionState,
 )
 
-_CHECKPOINT_FORMAT = 3
-_READABLE_FORMATS = (2, 3)  # the second form had no seal
+_CHECKPOINT_FORMAT = 4
+_READABLE_FORMATS = (2, 3, 4)  # the second form had no seal, the third knew of no protections
 _TIME = struct.Struct("<d")
 _CHECKPOINT_LIMIT_BYTES = 4 << 30
 _LOOKS = 1000  # each repeat means that somebody has made another plan
@@ -323,6 +326,10 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
             "description": c.description,
             "created_at": c.created_at,
             "aliases": dict(c.aliases.items()),
+            "protected": dict(c.protected.items()),
+            "promoted": {alias: asdict(last) for alias, last in c.promoted.items()},
+            "policy": None if c.policy is None else asdict(c.policy),
+            "ignored": list(c.ignored),
             "next_version": c.next_version,
             "versions": [asdict(v) for v in c.versions.values()],
         }
@@ -336,6 +343,7 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
         "collections": collections,
         "registered": state.registered,
         "plans": list(state.plans),
+        "registry": None if state.registry is None else asdict(state.registry),
         "gatherings": [[*key, asdict(gathering)] for key, gathering in state.gatherings.items()],
     }
     return compress_whole(canonical_json(value))
@@ -345,8 +353,11 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
     """Raises: IntegrityError, FormatError when it cannot be used."""
     try:
         found = json.loads(decompress_whole(data, _CHECKPOINT_LIMIT_BYTES))
-        # The first form did not know of plans; if its log had any, its client did not understand it.
+        # The first form did not know of plans, the first three of promotion; if its log had any, its client did not
+        # understand it.
         is_first = found["format"] == 1 and found["newer"] is None
+        if found["format"] < _CHECKPOINT_FORMAT and found["newer"] is not None:
+            raise FormatError(f"checkpoint of format {found['format']}: it did not understand all of its log")
         if found["format"] not in _READABLE_FORMATS and not is_first:
             raise FormatError(
                 f"checkpoint of format {found['format']}: this version reads {_CHECKPOINT_FORMAT}"
@@ -355,6 +366,7 @@ def decode_checkpoint(data: bytes) -> tuple[ProjectState, Position]:
             newer=found["newer"],
             registered=False if is_first else found["registered"],
             plans=() if is_first else tuple(found["plans"]),
+            registry=_registry(found.get("registry")),
         )
         for fields in found["collections"]:
             collection = _collection(fields)
@@ -385,13 +397,27 @@ def _collection(fields: Mapping[str, Any]) -> CollectionState:
             by_digest = by_digest.insert(version.digest, version.number)
     for alias, number in fields["aliases"].items():
         aliases = aliases.insert(alias, number)
-    return CollectionState(
-        collection.name,
-        collection.type,
-        collection.description,
-        collection.created_at,
-        versions,
-        by_digest,
-        aliases,
-        fields["next_version"],
+    collection = replace(
+        collection,
+        versions=versions,
+        by_digest=by_digest,
+        aliases=aliases,
+        next_version=fields["next_version"],
+        policy=_policy(fields.get("policy")),
+        ignored=tuple(fields.get("ignored", ())),
     )
+    for alias, since in fields.get("protected", {}).items():
+        collection = replace(collection, protected=collection.protected.insert(alias, since))
+    for alias, last in fields.get("promoted", {}).items():
+        collection = replace(collection, promoted=collection.promoted.insert(alias, Promoted(**last)))
+    return collection
+
+
+def _policy(fields: Mapping[str, Any] | None) -> PolicyText | None:
+    return None if fields is None else PolicyText(**fields)
+
+
+def _registry(fields: Mapping[str, Any] | None) -> RegistrySettings | None:
+    if fields is None:
+        return None
+    return RegistrySettings(fields["description"], tuple(fields["types"]), _policy(fields["policy"]))

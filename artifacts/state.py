@@ -8,6 +8,8 @@ The laws, each a property test:
 - A version number is given once per collection, also after deletion; numbers have no holes. One that is kept for a
   version of another store (``version.absent``) is given to that version only, when it comes.
 - An alias points to a live version.
+- A protected alias moves by promotions only, which are numbered without a hole and each name the one before. A move
+  beside them changes nothing, and is remembered as ignored.
 - A contribution that was recorded is in exactly one finished version, or still waits.
 - Replaying the same transactions in batches of any size gives the same state.
 """
@@ -20,9 +22,10 @@ from typing import Any
 
 from rpds import HashTrieMap
 
+from ..storage.digest import digest_of
 from ..storage.errors import IntegrityError, InvalidNameError
 from ..storage.gc import check_plan_id
-from ..storage.transaction import FORMAT, Op, Transaction, time_of
+from ..storage.transaction import FORMAT, Op, Transaction, actor_of, canonical_json, time_of
 from .names import check_name
 
 # Facts that change nothing a decision depends on; the catalog reads them.
@@ -38,8 +41,12 @@ _RECORDED_ONLY = frozenset(
         "run.finish",
         "run.delete",
         "version.same",
+        "promotion.refuse",
+        "approval.give",
+        "approval.revoke",
     }
 )
+_IGNORED_KEPT = 20  # of moves of a protected alias beside promotion: enough to say that there are some
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,30 @@ class Gathering:
     finished: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """The text of a policy file, with the BLAKE3 of its bytes."""
+
+    digest: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """The last promotion of an alias: the how manieth it was, and the digest of its op (`promotion_digest`)."""
+
+    number: int = 0
+    digest: str = ""
+
+
+def _no_promotions() -> HashTrieMap[str, Promoted]:
+    return HashTrieMap()
+
+
+def _no_protections() -> HashTrieMap[str, str]:
+    return HashTrieMap()
+
+
 def _no_versions() -> HashTrieMap[int, VersionState]:
     return HashTrieMap()
 
@@ -114,6 +145,10 @@ class CollectionState:
     by_digest: HashTrieMap[str, int] = field(default_factory=_no_numbers)  # live versions only
     aliases: HashTrieMap[str, int] = field(default_factory=_no_numbers)
     next_version: int = 0
+    protected: HashTrieMap[str, str] = field(default_factory=_no_protections)  # alias → since when
+    promoted: HashTrieMap[str, Promoted] = field(default_factory=_no_promotions)
+    policy: PolicyText | None = None
+    ignored: tuple[str, ...] = ()  # moves of protected aliases beside promotion, in words; the last ones
 
     def aliases_of(self, number: int) -> tuple[str, ...]:
         """The aliases that point to version `number`, sorted, ``latest`` first."""
@@ -134,6 +169,15 @@ def _no_gatherings() -> HashTrieMap[tuple[str, str], Gathering]:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """What is said of a project as a registry."""
+
+    description: str = ""
+    types: tuple[str, ...] = ()  # of artifacts that may be in it; none named: all
+    policy: PolicyText | None = None  # holds for each of its collections, beside theirs
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectState:
     """All collections of a project; `newer` names what a newer client wrote that this one does not understand."""
 
@@ -144,6 +188,7 @@ class ProjectState:
     # Of the collection of garbage: whether the store's log knows this project, and all plans there ever were.
     registered: bool = False
     plans: tuple[str, ...] = ()
+    registry: RegistrySettings | None = None  # set for a project that is one
 
 
 class ProjectFold:
@@ -186,6 +231,8 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         return replace(state, collections=state.collections.insert(made.name, made))
     if name in ("artifact.contribute", "artifact.finish"):
         return _gather(state, op, transaction)
+    if name == "registry.revise":
+        return replace(state, registry=_registry(state.registry or RegistrySettings(), op))
     if name in ("project.create", "gc.condemn"):
         plans = list(map(check_plan_id, op["plans"] if name == "project.create" else [op["plan"]]))
         registered = state.registered or name == "project.create"
@@ -199,6 +246,55 @@ def _apply_op(state: ProjectState, op: Op, transaction: Transaction) -> ProjectS
         raise _contradiction(transaction, op, "there is no such collection")
     changed = change(collection, op, transaction)
     return replace(state, collections=state.collections.insert(changed.name, changed))
+
+
+def _registry(settings: RegistrySettings, op: Op) -> RegistrySettings:
+    return RegistrySettings(
+        description=str(op.get("description", settings.description)),
+        types=tuple(map(str, op.get("types", settings.types))),
+        policy=_policy(op) if "policy" in op else settings.policy,
+    )
+
+
+def _policy(op: Op) -> PolicyText | None:
+    said = op["policy"]
+    return None if said is None else PolicyText(str(said["digest"]), str(said["text"]))
+
+
+def _set_policy(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    return replace(collection, policy=_policy(op))
+
+
+def _protect(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    _demand_name(op["alias"], transaction, op)
+    if op["protected"]:
+        since = time_of(op, transaction)
+        return replace(collection, protected=collection.protected.insert(op["alias"], since))
+    return replace(collection, protected=collection.protected.discard(op["alias"]))
+
+
+def _promote(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    """A promotion moves its alias, protected or not."""
+    alias, last = op["alias"], collection.promoted.get(op["alias"]) or Promoted()
+    _demand_name(alias, transaction, op)
+    _demand(op["number"] == last.number + 1, transaction, op, f"{last.number} promotions came before it")
+    _demand(op["previous"] == last.digest, transaction, op, "it names another promotion as the one before")
+    actual = collection.aliases.get(alias)
+    _demand(actual == op["from"], transaction, op, f"{alias!r} points to {actual}")
+    version = _live(collection, op, transaction, op["to"])
+    _demand(version.digest == op["digest"], transaction, op, f"v{version.number} has another content")
+    promoted = Promoted(op["number"], promotion_digest(op))
+    return replace(
+        collection,
+        aliases=collection.aliases.insert(alias, version.number),
+        promoted=collection.promoted.insert(alias, promoted),
+    )
+
+
+def promotion_digest(op: Op) -> str:
+    """The BLAKE3 by which the next promotion names this one, whatever store it was copied to since."""
+    said = {key: value for key, value in op.items() if key not in ("origin", "at", "by")}
+    return digest_of(canonical_json(said)).hex()
 
 
 def _describe(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
@@ -322,6 +418,12 @@ def _restore(collection: CollectionState, op: Op, transaction: Transaction) -> C
 def _move_alias(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
     alias, target = op["alias"], op["to"]
     _demand_name(alias, transaction, op)
+    if alias in collection.protected:
+        goal = "nothing" if target is None else f"v{int(target)}"
+        actor = actor_of(op, transaction)
+        who = f"{actor.get('user') or '?'}@{actor.get('host') or '?'}"
+        said = f"transaction {transaction.seq}: {alias} → {goal} by {who}, without a promotion"
+        return replace(collection, ignored=(*collection.ignored, said)[-_IGNORED_KEPT:])
     actual = collection.aliases.get(alias)
     _demand(actual == op["from"], transaction, op, f"{alias!r} points to {actual}")
     if target is None:
@@ -380,6 +482,9 @@ _CHANGES = {
     "version.link": _link,
     "version.unlink": _link,
     "alias.move": _move_alias,
+    "alias.protect": _protect,
+    "alias.promote": _promote,
+    "collection.policy": _set_policy,
 }
 
 

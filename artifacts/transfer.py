@@ -21,7 +21,7 @@ from ..storage.transaction import Op, Transaction
 from .decisions import LATEST
 from .history import EXTERNAL, REVISED, Fact, History, Known, subjects
 from .packs import PLACES
-from .state import CollectionState, VersionState
+from .state import CollectionState, Promoted, VersionState
 
 # A transaction may have 65,536 ops, since the catalog numbers them so; beyond `_EAGER` a version that was deleted later
 # is deleted as soon as it is made, so that each transaction can end where it is full.
@@ -108,6 +108,12 @@ class _Replay:
             "version.link": self._link,
             "version.unlink": self._link,
             "alias.move": self._move,
+            "alias.protect": self._protect,
+            "alias.promote": self._promote,
+            "collection.policy": self._set_policy,
+            "promotion.refuse": self._record,
+            "approval.give": self._record,
+            "approval.revoke": self._record,
         }
         for fact in self.facts:  # first, so that all that was said of them meanwhile finds them there
             if fact.op["op"] == "version.restore":
@@ -116,7 +122,10 @@ class _Replay:
             if len(self.plan.ops) >= BATCH_OPS and not self.open:
                 self.plan.is_complete = False
                 return self.plan
-            if all(index > self.settled.get(key, -1) for key in subjects(fact.op)):
+            is_chained = (
+                fact.op["op"] == "alias.promote"
+            )  # none of them is history: each names the one before
+            if is_chained or all(index > self.settled.get(key, -1) for key in subjects(fact.op)):
                 say = by_kind.get(fact.op["op"])
                 if say is not None:
                     say(fact)
@@ -363,6 +372,8 @@ class _Replay:
         if to is not None and version is None:
             return
         goal = None if version is None else version.number
+        if alias in found.protected:
+            return  # it was moved before it was protected there, or beside promotion
         if goal == now:
             self.blocked_aliases.pop(alias, None)
         elif now is None or self._is_ours(f"alias {alias}", None):
@@ -370,6 +381,60 @@ class _Replay:
             self.blocked_aliases.pop(alias, None)
         else:
             self.blocked_aliases[alias] = fact
+
+    def _protect(self, fact: Fact) -> None:
+        alias, found = fact.op["alias"], self._collection()
+        if found is None or fact.origin in self.target.origins:
+            return
+        if (alias in found.protected) is fact.op["protected"]:
+            return
+        if self._is_ours(f"protection {alias}", None):
+            self._say(fact.copied())
+        else:
+            self.blocked[f"protection {alias}"] = (
+                f"alias {self.name}:{alias}: its protection was changed in {self.rules.where}, too; it stays"
+            )
+
+    def _promote(self, fact: Fact) -> None:
+        """A promotion is copied as it is, or not at all: what it says is chained, and may be signed."""
+        op, found = fact.op, self._collection()
+        alias = op["alias"]
+        if found is None or fact.origin in self.target.origins:
+            return
+        last = found.promoted.get(alias) or Promoted()
+        version = self._live(op["to"])
+        fits = (
+            (last.number + 1, last.digest) == (op["number"], op["previous"])
+            and (None if version is None else version.number) == op["to"]
+            and found.aliases.get(alias) == op["from"]
+        )
+        self.blocked_aliases.pop(alias, None)
+        self.blocked.pop(f"promotion {alias}", None)
+        if fits:
+            self._say(fact.copied())
+        else:
+            self.blocked[f"promotion {alias}"] = (
+                f"alias {self.name}:{alias}: promotion {op['number']} (to v{op['to']}) does not follow what is in"
+                f" {self.rules.where}; it stays, promote there"
+            )
+
+    def _set_policy(self, fact: Fact) -> None:
+        found = self._collection()
+        if found is None or fact.origin in self.target.origins:
+            return
+        if self._is_ours("policy", None):
+            self._say(fact.copied())
+        else:
+            self.blocked["policy"] = (
+                f"artifact {self.name}: its policy was changed in {self.rules.where}, too; it stays"
+            )
+
+    def _record(self, fact: Fact) -> None:
+        """What is said of a version, and changes nothing."""
+        key = "to" if "to" in fact.op else "version"
+        version = self._live(fact.op[key])
+        if version is not None and fact.origin not in self.target.origins and self._is_chosen(fact.op[key]):
+            self._say(fact.copied(**{key: version.number}))
 
     def _may_move(self, alias: str) -> bool:
         """Of a part of a collection only the aliases of that part are copied."""

@@ -13,7 +13,7 @@ from typing import Any
 from ..storage.errors import IntegrityError
 from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -41,7 +41,28 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "alias_moves": {
         "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "from_version": "BIGINT",
-        "to_version": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+        "to_version": "BIGINT", "promotion": "BIGINT", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
+    },
+    "alias_protections": {
+        "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "is_protected": "BOOLEAN",
+        "reason": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "promotion_decisions": {  # those that were refused, too
+        "project": "VARCHAR", "collection": "VARCHAR", "alias": "VARCHAR", "from_version": "BIGINT",
+        "to_version": "BIGINT", "digest": "VARCHAR", "number": "BIGINT", "previous": "VARCHAR", "kind": "VARCHAR",
+        "verdict": "VARCHAR", "reason": "VARCHAR", "policies": "VARCHAR", "clauses": "VARCHAR",
+        "approvals": "VARCHAR", "envelope": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR",
+        "position": "BIGINT",
+    },
+    "approval_events": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "alias": "VARCHAR", "id": "VARCHAR", "is_revoked": "BOOLEAN",
+        "digest": "VARCHAR", "comment": "VARCHAR", "envelope": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR",
+        "time": "VARCHAR", "position": "BIGINT",
+    },
+    "policy_events": {  # without a collection: of the whole registry
+        "project": "VARCHAR", "collection": "VARCHAR", "digest": "VARCHAR", "text": "VARCHAR", "user_name": "VARCHAR",
+        "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
     "uses": {
         "project": "VARCHAR", "run_id": "VARCHAR", "version_id": "VARCHAR", "role": "VARCHAR", "time": "VARCHAR",
@@ -214,6 +235,46 @@ def _move(project: str, op: Op) -> list[_Row]:
     return [("alias_moves", row)]
 
 
+def _protect(project: str, op: Op) -> list[_Row]:
+    row = {"collection": op["collection"], "alias": op["alias"], "reason": op.get("reason")}
+    return [("alias_protections", {**row, "is_protected": op["protected"]})]
+
+
+def _promote(project: str, op: Op) -> list[_Row]:
+    """A promotion is a decision and the move of an alias; a refusal is a decision."""
+    copied = ("collection", "alias", "digest", "number", "previous", "kind", "verdict", "reason")
+    row = {
+        **{key: op.get(key) for key in copied},
+        "from_version": op["from"],
+        "to_version": op["to"],
+        **{key: _json(op, key) for key in ("policies", "clauses", "approvals", "envelope")},
+    }
+    if op["op"] != "alias.promote":
+        return [("promotion_decisions", row)]
+    return [
+        ("promotion_decisions", row),
+        *((t, {**r, "promotion": op["number"]}) for t, r in _move(project, op)),
+    ]
+
+
+def _approve(project: str, op: Op) -> list[_Row]:
+    row = {
+        "version_id": _version_id(project, op),
+        **{key: op.get(key) for key in ("alias", "id", "digest", "comment")},
+        "is_revoked": op["op"] == "approval.revoke",
+        "envelope": _json(op, "envelope"),
+    }
+    return [("approval_events", row)]
+
+
+def _policy(project: str, op: Op) -> list[_Row]:
+    if "policy" not in op:
+        return []
+    said = op["policy"] or {}
+    row = {"collection": op.get("collection"), "digest": said.get("digest"), "text": said.get("text")}
+    return [("policy_events", row)]
+
+
 def _use(project: str, op: Op) -> list[_Row]:
     row = {
         "run_id": _run_id(project, op["run"]),
@@ -278,6 +339,13 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "version.restore": _delete,
     "version.link": _link,
     "alias.move": _move,
+    "alias.protect": _protect,
+    "alias.promote": _promote,
+    "promotion.refuse": _promote,
+    "approval.give": _approve,
+    "approval.revoke": _approve,
+    "collection.policy": _policy,
+    "registry.revise": _policy,
     "edge.use": _use,
     "edge.used_by": _used_by,
     "edge.produce": _produce,

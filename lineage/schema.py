@@ -25,16 +25,45 @@ SELECT project, collection, max(type) AS type, arg_max(description, position) AS
        min(time)::TIMESTAMP AS created_at
 FROM collection_events GROUP BY ALL;
 
+CREATE VIEW alias_history AS -- `is_ignored`: beside promotion, when the alias was protected
+SELECT m.project, m.collection, m.alias, m.from_version, m.to_version, m.promotion, m.user_name, m.host,
+       m.time::TIMESTAMP AS time, m.promotion IS NULL AND coalesce(p.is_protected, false) AS is_ignored, m.position
+FROM alias_moves m ASOF LEFT JOIN alias_protections p
+  ON m.project = p.project AND m.collection = p.collection AND m.alias = p.alias AND m.position >= p.position;
+
 CREATE VIEW aliases AS
 SELECT project, collection, alias, version, project || '/' || collection || ':v' || version AS version_id, moved_at
 FROM (SELECT project, collection, alias, arg_max(struct_pack(v := to_version), position).v AS version,
-             max(time)::TIMESTAMP AS moved_at
-      FROM alias_moves GROUP BY project, collection, alias)
+             max(time) AS moved_at
+      FROM alias_history WHERE NOT is_ignored GROUP BY project, collection, alias)
 WHERE version IS NOT NULL;
 
-CREATE VIEW alias_history AS
-SELECT project, collection, alias, from_version, to_version, user_name, host, time::TIMESTAMP AS time, position
-FROM alias_moves;
+CREATE VIEW protections AS
+SELECT project, collection, alias, since, reason
+FROM (SELECT project, collection, alias, arg_max(is_protected, position) AS holds, max(time)::TIMESTAMP AS since,
+             arg_max(reason, position) AS reason
+      FROM alias_protections GROUP BY project, collection, alias)
+WHERE holds;
+
+CREATE VIEW promotions AS -- a refusal has no number
+SELECT project, collection, alias, number, kind, verdict, from_version, to_version,
+       project || '/' || collection || ':v' || to_version AS version_id, digest, reason, policies::JSON AS policies,
+       clauses::JSON AS clauses, approvals::JSON AS approvals, envelope::JSON AS envelope, previous, user_name, host,
+       time::TIMESTAMP AS time, position
+FROM promotion_decisions;
+
+CREATE VIEW approvals AS -- each once, whoever says it again; a revoked one is none
+SELECT version_id, alias, id, arg_min(comment, position) AS comment, arg_min(digest, position) AS digest,
+       arg_min(envelope, position)::JSON AS envelope, arg_min(user_name, position) AS user_name,
+       arg_min(host, position) AS host, min(time)::TIMESTAMP AS time, min(position) AS position
+FROM approval_events GROUP BY project, version_id, alias, id HAVING NOT bool_or(is_revoked);
+
+CREATE VIEW policies AS
+SELECT project, collection, digest, text, set_at, user_name
+FROM (SELECT project, collection, arg_max(struct_pack(d := digest, t := text), position) AS said,
+             said.d AS digest, said.t AS text, max(time)::TIMESTAMP AS set_at, arg_max(user_name, position) AS user_name
+      FROM policy_events GROUP BY project, collection)
+WHERE digest IS NOT NULL;
 
 CREATE VIEW versions AS
 WITH revised AS (
@@ -152,6 +181,10 @@ PUBLIC = (
     "links",
     "aliases",
     "alias_history",
+    "protections",
+    "promotions",
+    "approvals",
+    "policies",
     "tags",
     "runs",
     "run_files",
