@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..storage.errors import UsageError
 from ..storage.transaction import Op
-from .decisions import Content, LogRequest, decide_log, find_version
+from .decisions import Content, LogRequest, decide_log, decide_revision, find_version
 from .names import ArtifactName
 from .state import ProjectState, VersionState
 
@@ -56,7 +56,8 @@ def decide_link(state: ProjectState, request: LinkRequest) -> list[Op]:
             type=request.type,
             content=content,
             aliases=request.aliases,
-            # What has been said of the link since it was made stays.
+            tags=version.tags,
+            # Shared from then on (`share_revision`): of a link that exists it is there.
             metadata=version.metadata if is_new else {},
             description=version.description if is_new else None,
             source=str(request.source),
@@ -85,6 +86,17 @@ def decide_unlink_record(state: ProjectState, source: ArtifactName, target: str)
         return []
     where = {"collection": source.collection, "version": version.number, "target": target}
     return [{"op": "version.unlink", **where}]
+
+
+def decide_share(state: ProjectState, name: ArtifactName, said: VersionState) -> list[Op]:
+    """Ops that give a version the tags and metadata of another one of its family; none when it was deleted.
+
+    Raises: NotFoundError.
+    """
+    version = find_version(state, name, deleted_too=True)
+    if version.deleted:
+        return []
+    return decide_revision(state, name, metadata=said.metadata, change_tags=lambda _: said.tags)
 
 
 def check_link(source: ArtifactName, target: ArtifactName) -> None:

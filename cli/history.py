@@ -30,8 +30,25 @@ SELECT position, time, user_name, host, CASE WHEN is_restored THEN 'restored' EL
        split_part(version_id, ':v', 2)::BIGINT, NULL, NULL, json_object('reason', reason)
 FROM version_deletions WHERE starts_with(version_id, $prefix)
 UNION ALL
-SELECT position, time, user_name, host, 'alias', to_version, alias, from_version, '{}'
-FROM alias_moves WHERE project = $project AND collection = $collection
+SELECT position, strftime(time, '%Y-%m-%dT%H:%M:%S.%fZ'), user_name, host,
+       CASE WHEN is_ignored THEN 'ignored' WHEN promotion IS NOT NULL THEN 'promoted' ELSE 'alias' END, to_version,
+       alias, from_version, json_object('promotion', promotion)
+FROM alias_history WHERE project = $project AND collection = $collection
+UNION ALL
+SELECT position, time, user_name, host, 'refused', to_version, alias, from_version,
+       json_object('verdict', verdict, 'reason', nullif(reason, ''))
+FROM promotion_decisions WHERE project = $project AND collection = $collection AND number IS NULL
+UNION ALL
+SELECT position, time, user_name, host, CASE WHEN is_protected THEN 'protected' ELSE 'unprotected' END, NULL, alias,
+       NULL, json_object('reason', nullif(reason, ''))
+FROM alias_protections WHERE project = $project AND collection = $collection
+UNION ALL
+SELECT position, time, user_name, host, CASE WHEN is_revoked THEN 'disapproved' ELSE 'approved' END,
+       split_part(version_id, ':v', 2)::BIGINT, alias, NULL, json_object('comment', nullif(comment, ''))
+FROM approval_events WHERE starts_with(version_id, $prefix)
+UNION ALL
+SELECT position, time, user_name, host, 'policy', NULL, NULL, NULL, json_object('digest', digest)
+FROM policy_events WHERE project = $project AND collection = $collection
 ORDER BY position DESC
 """
 
@@ -42,14 +59,17 @@ ORDER BY position DESC
 @json_option
 @common_options
 def log(name: str, limit: int | None, as_json: bool) -> None:
-    """Show the history of an artifact: versions, aliases, revisions, deletions.
+    """Show the history of an artifact: versions, aliases, promotions, revisions, deletions.
 
     Newest first. SEQ is the number of the transaction in the project's log: entries with one number became true
     together. With a version, as in data:v3, only what concerns it.
 
-    With --json: seq, time, user, host, event (created, revised, deleted, restored, alias), version, alias,
-    from_version, details (of a version: size_bytes, file_count, run; of a revision: what changed; of a deletion:
-    reason).
+    An alias that is protected moves by promotion; what moved it otherwise is shown as ignored.
+
+    With --json: seq, time, user, host, event (created, revised, deleted, restored, alias, promoted, refused, ignored,
+    protected, unprotected, approved, disapproved, policy), version, alias, from_version, details (of a version:
+    size_bytes, file_count, run; of a revision: what changed; of a deletion or protection: reason; of a promotion: its
+    number; of a refusal: verdict, reason; of an approval: comment; of a policy: digest).
 
     \b
     art log classifier
@@ -122,8 +142,32 @@ def _words(event: dict[str, Any]) -> Cell:
             return Cell(f"{event['version']} deleted{reason}", fg="red")
         case "restored":
             return name_cell(f"{event['version']} restored")
-        case _:
-            before, after = event["from_version"], event["version"]
-            if after is None:
-                return Cell(f"{event['alias']} removed from {before}", fg="green")
-            return Cell(f"{event['alias']} → {after}" + (f" (was {before})" if before else ""), fg="green")
+        case "alias" | "promoted":
+            return _move_words(event)
+        case other:
+            return _registry_words(other, event)
+
+
+def _move_words(event: dict[str, Any]) -> Cell:
+    before, after, number = event["from_version"], event["version"], event["details"].get("promotion")
+    if after is None:
+        return Cell(f"{event['alias']} removed from {before}", fg="green")
+    how = f", promotion {number}" if number else ""
+    return Cell(f"{event['alias']} → {after}" + (f" (was {before}{how})" if before else how), fg="green")
+
+
+def _registry_words(kind: str, event: dict[str, Any]) -> Cell:
+    alias, version, details = event["alias"], event["version"], event["details"]
+    said = details.get("reason") or details.get("comment")
+    more = f" ({printable(said)})" if said else ""
+    if kind == "policy":
+        digest = details.get("digest")
+        return Cell(f"policy set: {digest[:12]}" if digest else "policy taken off")
+    if kind in ("protected", "unprotected"):
+        return Cell(f"{alias} {kind}{more}", fg="green")
+    if kind in ("approved", "disapproved"):
+        return name_cell(f"{version} {kind} for {alias}{more}")
+    if kind == "refused":
+        return Cell(f"{alias} → {version} refused: {details.get('verdict')}{more}", fg="red")
+    goal = version or "nothing"
+    return Cell(f"{alias} → {goal} ignored: it is protected, and this was no promotion", fg="red")

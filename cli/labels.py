@@ -44,7 +44,7 @@ def alias(name: str, alias: str, expect: str | None, delete: bool, as_json: bool
 
     workspace = open_workspace()
     wanted = workspace.parse(name)
-    expected, is_expected = _expected(expect)
+    expected, is_expected = expected_version(expect)
     before: int | None = None
     target = None if delete else find_version(workspace.project(wanted.project).state(), wanted).number
 
@@ -69,7 +69,7 @@ def alias(name: str, alias: str, expect: str | None, delete: bool, as_json: bool
         say(_alias_words(f"{wanted.collection}:{alias}", before, target, bool(ops)))
 
 
-def _expected(text: str | None) -> tuple[int | None, bool]:
+def expected_version(text: str | None, option: str = "--expect") -> tuple[int | None, bool]:
     """The number that --expect names, and whether it was given. Raises: click.UsageError."""
     from ..artifacts.names import parse_version
 
@@ -77,7 +77,7 @@ def _expected(text: str | None) -> tuple[int | None, bool]:
         return None, text is not None
     number = parse_version(text)
     if number is None:
-        raise click.UsageError(f"--expect {text!r}: expected a version such as v7, or none")
+        raise click.UsageError(f"{option} {text!r}: expected a version such as v7, or none")
     return number, True
 
 
@@ -123,6 +123,7 @@ def tag(name: str, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
     """
     from ..artifacts.decisions import decide_revision
     from ..artifacts.names import check_name
+    from ..tracking.links import share_revision
 
     given = {check_name(text, "tag") for text in tags}
     workspace = open_workspace()
@@ -132,6 +133,8 @@ def tag(name: str, tags: tuple[str, ...], remove: bool, as_json: bool) -> None:
         return decide_revision(state, wanted, change_tags=lambda now: now - given if remove else now | given)
 
     ops = workspace.project(wanted.project).commit(decide)
+    if ops:
+        share_revision(workspace, wanted)
     found = list(workspace.version(wanted).state.tags)
     if as_json:
         say_json({"name": str(wanted), "tags": found, "changed": bool(ops)})

@@ -50,7 +50,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "ls": ("listing", "List artifacts, or the versions of one."),
         "show": ("showing", "Show all about one version."),
-        "log": ("history", "Show the history of an artifact: versions, aliases, revisions, deletions."),
+        "log": (
+            "history",
+            "Show the history of an artifact: versions, aliases, promotions, revisions, deletions.",
+        ),
         "files": ("listing", "List the files of a version."),
         "diff": ("difference", "Show what changed between two versions: files, config, code, results."),
         "run": ("runs", "Look at runs: list, show, compare, follow."),
@@ -68,6 +71,13 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "rm": ("labels", "Delete a version; its name, digest and lineage stay."),
         "undelete": ("cleaning", "Bring a deleted version back, as long as its content is there."),
         "link": ("linking", "Show a version in another collection, such as a registered model."),
+    },
+    "Registry": {
+        "registry": ("registry", "Look at registered models, set their policies, read what was promoted."),
+        "promote": ("promoting", "Move an alias to a version, when its policies allow it."),
+        "approve": ("promoting", "Approve that an alias moves to a version."),
+        "rollback": ("promoting", "Move an alias back to the version that it was promoted to before."),
+        "protect": ("promoting", "Let an alias move by promotion only."),
     },
     "Store": {
         "push": ("transfer", "Copy from the store in use to STORE, with history and lineage."),

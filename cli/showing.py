@@ -110,8 +110,8 @@ def _name_then(
             f"{query} AND time::TIMESTAMPTZ <= ?::TIMESTAMPTZ", [*where, number, then.isoformat()]
         )
     else:
-        query = "SELECT to_version FROM alias_moves WHERE project = ? AND collection = ? AND alias = ?"
-        query += " AND time::TIMESTAMPTZ <= ?::TIMESTAMPTZ ORDER BY position DESC LIMIT 1"
+        query = "SELECT to_version FROM alias_history WHERE project = ? AND collection = ? AND alias = ?"
+        query += " AND NOT is_ignored AND time::TIMESTAMPTZ <= ?::TIMESTAMPTZ ORDER BY position DESC LIMIT 1"
         rows = catalog.rows(query, [*where, name.reference, then.isoformat()])
     if not rows or rows[0][0] is None:
         workspace.version(name)  # a name that never existed gets its own message

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from .catalog import Catalog
 from .graph import Direction, LineageGraph, nearest_first
-from .questions import Impact, VersionDiff, Why, diff_versions, impact, whereis, why
+from .questions import Impact, RunFacts, VersionDiff, Why, diff_versions, impact, run_facts, whereis, why
+from .untracked import untracked_count
 
 __all__ = [
     "Catalog",
     "Direction",
     "Impact",
     "LineageGraph",
+    "RunFacts",
     "VersionDiff",
     "Why",
     "diff_versions",
     "impact",
     "nearest_first",
+    "run_facts",
+    "untracked_count",
     "whereis",
     "why",
 ]

@@ -59,11 +59,11 @@ SELECT version_id, alias, id, arg_min(comment, position) AS comment, arg_min(dig
 FROM approval_events GROUP BY project, version_id, alias, id HAVING NOT bool_or(is_revoked);
 
 CREATE VIEW policies AS
-SELECT project, collection, digest, text, set_at, user_name
+SELECT project, collection, said.d AS digest, said.t AS text, set_at, user_name
 FROM (SELECT project, collection, arg_max(struct_pack(d := digest, t := text), position) AS said,
-             said.d AS digest, said.t AS text, max(time)::TIMESTAMP AS set_at, arg_max(user_name, position) AS user_name
+             max(time)::TIMESTAMP AS set_at, arg_max(user_name, position) AS user_name
       FROM policy_events GROUP BY project, collection)
-WHERE digest IS NOT NULL;
+WHERE said.d IS NOT NULL;
 
 CREATE VIEW versions AS
 WITH revised AS (

@@ -12,6 +12,7 @@ from . import session
 from .api_collections import ApiProject, ArtifactCollection, ArtifactType, collection_of, collections_of
 from .api_run import ApiRun
 from .api_runs import Runs
+from .registries import Registry, find_registries, registry_name
 from .run_query import RunReader, parse_query
 from .settings import find_settings
 from .workspace import Workspace
@@ -201,6 +202,16 @@ class Api:
         except NotFoundError:
             return False
         return type in (None, found.type)
+
+    # Registries
+
+    def registry(self, name: str | None = None) -> Registry:
+        """A registry, ``[entity/]name`` (default: `model-registry`), if only a new one. Raises: InvalidNameError."""
+        return Registry(self._workspace, registry_name(self._workspace, name))
+
+    def registries(self) -> list[Registry]:
+        """All registries of the store, by name."""
+        return find_registries(self._workspace)
 
     # The catalog
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.decisions import find_collection
-from ..artifacts.names import ProjectName, nearest
+from ..artifacts.names import ArtifactName, ProjectName, nearest, parse_version
 from ..artifacts.state import CollectionState
-from ..storage.errors import NotFoundError
+from ..storage.errors import NotFoundError, UsageError
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .api import Api
     from .api_runs import Runs
     from .artifact import Artifact
+    from .promoting import Decision
 
 
 class ArtifactType(str):
@@ -88,6 +89,48 @@ class ArtifactCollection(str):
     def qualified_name(self) -> str:
         """``entity/project/name``."""
         return f"{self._project}/{self}"
+
+    @property
+    def protected_aliases(self) -> list[str]:
+        """The aliases that move by promotion only, sorted."""
+        return sorted(self._state.protected)
+
+    @property
+    def policy(self) -> str | None:
+        """Its policy file, None without one."""
+        return None if self._state.policy is None else self._state.policy.text
+
+    def protect(self, alias: str, reason: str = "") -> None:
+        """From now on `alias` moves by promotion only. Raises: UsageError for ``latest``; InvalidNameError."""
+        self._set_protection(alias, True, reason)
+
+    def unprotect(self, alias: str, reason: str = "") -> None:
+        """Let `alias` move freely again."""
+        self._set_protection(alias, False, reason)
+
+    def _set_protection(self, alias: str, protected: bool, reason: str) -> None:
+        from .promoting import protect
+
+        name = ArtifactName(self._project, self.name)
+        protect(self._workspace, name, alias, protected=protected, reason=reason)
+        self._state = find_collection(self._workspace.project(self._project).state(), self.name)
+
+    def rollback(
+        self, alias: str, to: str | None = None, reason: str = "", dry_run: bool = False
+    ) -> Decision:
+        """Move a protected alias back to the version it was promoted to before, or to `to`, such as ``v7``.
+
+        Its bytes are read and checked, and the clauses of its policies for rollbacks; false when one of them fails.
+        Raises: NotFoundError, ConflictError, IntegrityError, CommError; UsageError for a `to` that is no version.
+        """
+        from .promoting import Wish, rollback
+
+        number = None if to is None else parse_version(to)
+        if to is not None and number is None:
+            raise UsageError(f"rollback to {to!r}: expected a version such as v7")
+        name = ArtifactName(self._project, self.name)
+        wish = Wish(alias, "rollback", reason=reason, is_tried=dry_run)
+        return rollback(self._workspace, name, wish, to=number)
 
     def artifacts(self) -> list[Artifact]:
         """Its live versions, newest first."""

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from ..artifacts.decisions import decide_alias, decide_alias_removal, decide_revision
 from ..artifacts.draft import Draft, Item, LocalFile, Patterns, local_file, walk
 from ..artifacts.manifest import Entry
-from ..artifacts.names import check_alias, check_name
+from ..artifacts.names import check_alias, check_name, parse_version
 from ..artifacts.paths import check_path
 from ..artifacts.references import References
 from ..artifacts.state import ProjectState
@@ -35,11 +35,12 @@ from ..storage.transaction import Op
 from .artifact_lineage import ArtifactLineage
 from .artifact_media import ArtifactMedia
 from .artifact_reading import reference_options
-from .links import delete_version
+from .links import delete_version, share_revision
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .dispatch import Pending
+    from .promoting import Decision
 
 
 class Artifact(ArtifactMedia, ArtifactLineage):
@@ -292,8 +293,46 @@ class Artifact(ArtifactMedia, ArtifactLineage):
                 ops += decide_alias_removal(state, name.collection, alias)
             return ops
 
-        workspace.project(name.project).commit(decide)
+        ops = workspace.project(name.project).commit(decide)
+        if any("metadata" in op or "tags" in op for op in ops):
+            share_revision(workspace, name)
         self.bind(workspace, workspace.version(name))
+
+    # Promotion
+
+    def promote(
+        self,
+        alias: str,
+        *,
+        target_path: str | None = None,
+        policy: str | None = None,
+        expect: str | None = None,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> Decision:
+        """Move `alias` to this version when all clauses of its policies pass; what was decided, true when it passed.
+
+        With `target_path`, ``[[entity/]project/]model``, it is linked there first. `policy` is the text of a policy
+        file, for a model that has none. `expect` is the version that the alias must point to now, such as ``v7``.
+        Raises: ArtifactNotLoggedError; ConflictError when somebody was first; UsageError naming what is wrong in
+        `policy`, or when it is another one than the model's; CommError.
+        """
+        from ..registry.policy import read_policy
+        from .promoting import Wish, promote
+
+        number = None if expect is None else parse_version(expect)
+        if expect is not None and number is None:
+            raise UsageError(f"expect {expect!r}: expected a version such as v7")
+        read = None if policy is None else read_policy(policy, "given")
+        expected = None if expect is None else (number,)
+        wish = Wish(alias, policy=read, reason=reason, expect=expected, is_tried=dry_run)
+        return promote(self._home(), self._logged().name, wish, target=target_path)
+
+    def approve(self, alias: str, comment: str = "") -> None:
+        """Approve that `alias` moves to this version. Raises: ArtifactNotLoggedError, InvalidNameError, CommError."""
+        from .promoting import approve
+
+        approve(self._home(), self._logged().name, alias, comment)
 
     def delete(self, delete_aliases: bool = False) -> None:
         """Delete the version; its name, digest and lineage stay.

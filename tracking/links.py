@@ -15,6 +15,7 @@ from ..artifacts.linking import (
     check_link,
     decide_link,
     decide_link_record,
+    decide_share,
     decide_unlink_record,
 )
 from ..artifacts.names import ArtifactName, ProjectName
@@ -75,11 +76,33 @@ def link_version(
             f"link {target.project}/{target.collection}: the version was deleted as soon as it was made"
         )
     link = workspace.version(replace(target, reference=f"v{number}"))
+    if set(link.state.tags) != set(version.state.tags):  # it had been there, with tags of its own
+        share_revision(workspace, link.name)
     is_new = link.state.source == str(source)
     workspace.project(source.project).commit(
         lambda state: decide_link_record(state, source, link.name, new=is_new, run=run)
     )
     return link
+
+
+def share_revision(workspace: Workspace, name: ArtifactName) -> None:
+    """Say of a version's source and of all links to it what is said of the version: they share tags and metadata.
+
+    Safe to repeat: who is interrupted leaves some of them as they were until the next revision.
+    """
+    said = workspace.version(name)
+    source = said
+    if said.state.source is not None:
+        try:
+            source = workspace.version(workspace.parse(said.state.source))
+        except NotFoundError:  # deleted, or left in another store: the link is all there is
+            return
+    for other in (source, *live_links(workspace, source)):
+        if other.name != said.name:
+            target = other.name
+            workspace.project(target.project).commit(
+                lambda state, target=target: decide_share(state, target, said.state)  # type: ignore[misc]
+            )
 
 
 def unlink_version(workspace: Workspace, name: ArtifactName) -> None:

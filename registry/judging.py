@@ -1,0 +1,191 @@
+"""What a clause comes to, given the facts: ``pass``, ``fail`` or ``undecided``. Pure but for the facts it asks for.
+
+A fact that is not there (a metric that was never logged, an input in another store) makes what depends on it
+undecided, in the manner of Kleene's three-valued logic: ``false and unknown`` is false, ``true and unknown`` unknown. A
+comparison with the version that is in place holds when there is none yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..artifacts.protection import Judged, Verdict
+from .expressions import Comparison, Constant, Fact, Items, Node, facts_in
+
+Value = float | int | str | bool | list["Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A fact that is not known, and why."""
+
+    reason: str
+
+
+class NoIncumbent(Exception):
+    """A fact of the version in place was asked for, and there is none."""
+
+
+Found = Value | Missing
+Look = Callable[
+    [Fact, Sequence[Found]], Found
+]  # the fact and the values of its arguments; may raise NoIncumbent
+_SHOWN = 200  # characters of a value
+
+
+def judge(text: str, tree: Node, look: Look, because: str = "") -> Judged:
+    """The verdict on a clause, with every fact in it and its value."""
+    judging = _Judging(look)
+    found = judging.value(tree)
+    if isinstance(found, bool):
+        verdict: Verdict = "pass" if found else "fail"
+    else:
+        verdict = "undecided"
+        if not isinstance(found, Missing):
+            judging.notes["the clause"] = f"{shown(found)}, neither true nor false"
+    for fact in facts_in(tree):  # those, too, that the verdict did not need
+        judging.note(fact)
+    return Judged(
+        text, verdict, "; ".join(f"{name} = {value}" for name, value in judging.notes.items()), because
+    )
+
+
+def shown(value: Found) -> str:
+    """A value in words.
+
+    >>> shown(0.25), shown(True), shown(["a", 3.0]), shown(Missing("not logged"))
+    ('0.25', 'true', '[a, 3]', 'unknown (not logged)')
+    """
+    if isinstance(value, Missing):
+        return f"unknown ({value.reason})"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return (
+            f"{value:.6g}" if isinstance(value, float) and not float(value).is_integer() else f"{value:.0f}"
+        )
+    text = f"[{', '.join(map(shown, value))}]" if isinstance(value, list) else value
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+class _Judging:
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._known: dict[Fact, Found | NoIncumbent] = {}
+        self.notes: dict[str, str] = {}
+
+    def note(self, fact: Fact) -> None:
+        """Keep what is known of a fact, in words."""
+        found = self._ask(fact)
+        self.notes[fact.text] = (
+            "none, nothing is in place yet" if isinstance(found, NoIncumbent) else shown(found)
+        )
+
+    def _ask(self, fact: Fact) -> Found | NoIncumbent:
+        if fact not in self._known:
+            try:
+                arguments = [self.value(argument) for step in fact.steps for argument in step.arguments or ()]
+                self._known[fact] = self._look(fact, arguments)
+            except NoIncumbent as none:
+                self._known[fact] = none
+        return self._known[fact]
+
+    def value(self, node: Node) -> Found:
+        """What a node comes to. Raises: NoIncumbent, out of which a comparison makes true."""
+        if isinstance(node, Constant):
+            return node.value
+        if isinstance(node, Items):
+            return _listed([self.value(item) for item in node.items])
+        if isinstance(node, Fact):
+            self.note(node)
+            found = self._ask(node)
+            if isinstance(found, NoIncumbent):
+                raise found
+            return found
+        if isinstance(node, Comparison):
+            return self._compared(node)
+        if node.operator in ("and", "or"):
+            return _joined(node.operator, [self._truth(operand) for operand in node.operands])
+        if node.operator == "not":
+            found = self._truth(node.operands[0])
+            return not found if isinstance(found, bool) else found
+        return _calculated(node.operator, [self.value(operand) for operand in node.operands])
+
+    def _truth(self, node: Node) -> Found:
+        try:
+            found = self.value(node)
+        except NoIncumbent:
+            return True
+        if isinstance(found, (bool, Missing)):
+            return found
+        return Missing(f"{shown(found)} is neither true nor false")
+
+    def _compared(self, node: Comparison) -> Found:
+        try:
+            values = [self.value(operand) for operand in node.operands]
+        except NoIncumbent:
+            return True
+        pairs = zip(values, node.operators, values[1:], strict=False)
+        return _joined("and", [_compare(left, operator, right) for left, operator, right in pairs])
+
+
+def _listed(values: list[Found]) -> Found:
+    found: list[Value] = []
+    for value in values:
+        if isinstance(value, Missing):
+            return value
+        found.append(value)
+    return found
+
+
+def _joined(operator: str, values: Sequence[Found]) -> Found:
+    settled = operator == "or"  # one true settles an "or", one false an "and"
+    if any(value is settled for value in values):
+        return settled
+    return next((value for value in values if isinstance(value, Missing)), not settled)
+
+
+def _is_number(value: Found) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _calculated(operator: str, values: Sequence[Found]) -> Found:
+    for value in values:
+        if isinstance(value, Missing):
+            return value
+        if not _is_number(value):
+            return Missing(f"{shown(value)} is no number")
+    numbers = [float(value) for value in values if isinstance(value, (int, float))]
+    if operator == "negate":
+        return -numbers[0]
+    left, right = numbers
+    if operator == "/":
+        return left / right if right else Missing("division by zero")
+    return {"+": left + right, "-": left - right, "*": left * right}[operator]
+
+
+def _compare(left: Found, operator: str, right: Found) -> Found:
+    for value in (left, right):
+        if isinstance(value, Missing):
+            return value
+        if isinstance(value, float) and math.isnan(value):
+            return operator == "!="
+    if operator in ("in", "not in"):
+        found = _contains(right, left)
+        return found if isinstance(found, Missing) or operator == "in" else not found
+    if operator in ("==", "!="):
+        return (left == right) is (operator == "==")
+    if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
+        return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[operator]  # type: ignore[operator] # both are numbers, or both are texts
+    return Missing(f"{shown(left)} {operator} {shown(right)}: only two numbers or two texts have an order")
+
+
+def _contains(whole: Found, part: Found) -> Found:
+    """Whether a list holds a value, or all of another list; whether a text holds a text."""
+    if isinstance(whole, list):
+        return all(item in whole for item in part) if isinstance(part, list) else part in whole
+    if isinstance(whole, str) and isinstance(part, str):
+        return part in whole
+    return Missing(f"{shown(whole)} is neither a list nor a text that could hold {shown(part)}")

@@ -1,0 +1,257 @@
+"""Promotion, approval and rollback in a workspace: facts are gathered, clauses judged, the decision is committed.
+
+What counts is compared once more when it is committed: of two who promote the same alias at once one wins, and the
+other is told.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..artifacts.names import ArtifactName
+from ..artifacts.protection import (
+    Judged,
+    Kind,
+    Promotion,
+    Verdict,
+    decide_approval,
+    decide_promotion,
+    decide_protection,
+    find_promoted,
+)
+from ..artifacts.references import References
+from ..artifacts.state import Promoted
+from ..artifacts.version import Version
+from ..lineage import Catalog
+from ..registry.facts import Facts, Signed, Subject, Surroundings
+from ..registry.policy import Policy
+from ..registry.promotion import (
+    Applied,
+    approvals_of,
+    approvers,
+    judged,
+    policies_for,
+    promoted_before,
+    rules_of,
+)
+from ..storage.actor import this_actor
+from ..storage.errors import ConflictError, NotFoundError
+from .artifact_reading import reference_options
+from .links import link_version
+from .workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a promotion or rollback came to. True when the alias points to the version (or would, when only tried)."""
+
+    name: str  # of the version, in full
+    alias: str
+    kind: Kind
+    before: str | None  # "v7"; None: the alias pointed nowhere
+    after: str
+    verdict: Verdict
+    clauses: Sequence[Judged]
+    policies: Sequence[Applied]
+    approvals: Sequence[str]
+    number: int | None  # of the promotion; None when nothing was promoted
+    is_recorded: bool  # False: only tried, or the alias pointed there already
+
+    def __bool__(self) -> bool:
+        return self.verdict == "pass"
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "name": self.name,
+            "alias": self.alias,
+            "kind": self.kind,
+            "from": self.before,
+            "to": self.after,
+            "verdict": self.verdict,
+            "clauses": [clause.record() for clause in self.clauses],
+            "policies": [
+                {"of": applied.of, "digest": applied.policy.source.digest} for applied in self.policies
+            ],
+            "approvals": list(self.approvals),
+            "number": self.number,
+            "recorded": self.is_recorded,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A promotion or rollback as it was asked for."""
+
+    alias: str
+    kind: Kind = "promote"
+    policy: Policy | None = None
+    reason: str = ""
+    expect: tuple[int | None] | None = (
+        None  # the version that the alias must point to now (None in it: nowhere)
+    )
+    is_tried: bool = False  # judge, and change nothing
+
+
+def promote(
+    workspace: Workspace, name: ArtifactName | str, wish: Wish, *, target: str | None = None
+) -> Decision:
+    """Move an alias to a version, when all clauses of its policies pass; a refusal is recorded, too.
+
+    With `target`, ``[[entity/]project/]model``, the version is linked there first.
+    Raises: NotFoundError; ConflictError when the alias was moved meanwhile, or is not where `expect` says; UsageError
+    for a policy that is not the model's own; CommError.
+    """
+    version = workspace.version(name)
+    if target is not None:
+        version = link_version(workspace, version.name, target)
+    return _decide(workspace, version, wish)
+
+
+def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | None = None) -> Decision:
+    """Move an alias back to the version it was promoted to before, or to `to`; its bytes are read and checked first.
+
+    Raises: as `promote`; IntegrityError when a byte of the version is not what was recorded.
+    """
+    state = workspace.project(name.project).state()
+    collection = state.collections.get(name.collection)
+    if collection is None:
+        workspace.version(name)  # says that it is not there, with the nearest names
+        raise NotFoundError(f"artifact {name.collection!r} does not exist")
+    find_promoted(collection, wish.alias)
+    if to is None:
+        catalog = workspace.catalog([name.project])
+        try:
+            to = promoted_before(catalog, str(name.project), collection, wish.alias)
+        finally:
+            catalog.close()
+    version = workspace.version(replace(name, reference=f"v{to}"))
+    for error in version.verify_stored():
+        raise error
+    return _decide(workspace, version, replace(wish, kind="rollback"))
+
+
+def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
+    project = workspace.project(version.project)
+    state = project.state()
+    collection = state.collections[version.collection]
+    incumbent = collection.aliases.get(wish.alias)
+    if wish.expect is not None and wish.expect[0] != incumbent:
+        wanted, found = (_label(number) or "nothing" for number in (wish.expect[0], incumbent))
+        raise ConflictError(
+            f"alias {collection.name}:{wish.alias} points to {found}, expected {wanted}; look again and decide"
+        )
+    policies = policies_for(state, collection, wish.policy)
+    rules = rules_of(policies, wish.alias, wish.kind)
+    clauses: list[Judged] = []
+    counted: dict[str, str] = {}
+    if rules:
+        catalog = workspace.catalog()
+        try:
+            facts, counted = _facts(workspace, catalog, version, wish.alias, incumbent)
+            clauses = judged(rules, facts)
+        finally:
+            catalog.close()
+    promotion = Promotion(
+        name=version.name,
+        alias=wish.alias,
+        incumbent=incumbent,
+        last=collection.promoted.get(wish.alias) or Promoted(),
+        kind=wish.kind,
+        reason=wish.reason,
+        policies=[applied.record() for applied in policies],
+        clauses=clauses,
+        approvals=sorted(counted.values()),
+    )
+    ops = [] if wish.is_tried else project.commit(lambda state: decide_promotion(state, promotion))
+    return Decision(
+        name=str(version.name),
+        alias=wish.alias,
+        kind=wish.kind,
+        before=_label(incumbent),
+        after=f"v{version.state.number}",
+        verdict=promotion.verdict,
+        clauses=clauses,
+        policies=policies,
+        approvals=promotion.approvals,
+        number=next((op["number"] for op in ops if op["op"] == "alias.promote"), None),
+        is_recorded=bool(ops),
+    )
+
+
+def _facts(
+    workspace: Workspace, catalog: Catalog, version: Version, alias: str, incumbent: int | None
+) -> tuple[Facts, dict[str, str]]:
+    around = Surroundings(
+        catalog,
+        lambda name, home: workspace.version(ArtifactName.parse(name, home.project)),
+        References(reference_options()),
+        datetime.datetime.now(datetime.UTC),
+    )
+    candidate = _subject(workspace, around, version)
+    found = approvals_of(catalog, str(version.project), version.collection, version.state.number, alias)
+    counted = approvers(found, candidate.author)
+    in_place = None
+    if incumbent is not None:
+        in_place = _subject(
+            workspace, around, workspace.version(replace(version.name, reference=f"v{incumbent}"))
+        )
+    return Facts(around, candidate, in_place, Signed(counted)), counted
+
+
+def _subject(workspace: Workspace, around: Surroundings, version: Version) -> Subject:
+    source = version
+    if version.state.source is not None:
+        source = workspace.version(workspace.parse(version.state.source), deleted_too=True)
+    collection = workspace.project(version.project).state().collections[version.collection]
+    return Subject(around, version, source, collection.aliases_of(version.state.number))
+
+
+def approve(workspace: Workspace, name: ArtifactName | str, alias: str, comment: str = "") -> str:
+    """Approve that `alias` moves to a version; the approval's id. It is used up by the promotion.
+
+    Raises: NotFoundError, InvalidNameError, CommError.
+    """
+    version = workspace.version(name)
+    id = uuid.uuid4().hex
+    workspace.project(version.project).commit(
+        lambda state: decide_approval(state, version.name, alias, id, comment)
+    )
+    return id
+
+
+def revoke_approvals(workspace: Workspace, name: ArtifactName | str, alias: str) -> int:
+    """Take back one's own approvals of a version that no promotion has used up; how many there were.
+
+    Raises: NotFoundError, CommError.
+    """
+    version = workspace.version(name)
+    catalog = workspace.catalog([version.project])
+    try:
+        found = approvals_of(catalog, str(version.project), version.collection, version.state.number, alias)
+    finally:
+        catalog.close()
+    mine = [approval for approval in found if approval.by == this_actor()["user"]]
+    where = {"collection": version.collection, "version": version.state.number, "alias": alias}
+    ops: list[Mapping[str, Any]] = [{"op": "approval.revoke", **where, "id": own.id} for own in mine]
+    if ops:
+        workspace.project(version.project).commit(lambda state: ops)
+    return len(mine)
+
+
+def protect(
+    workspace: Workspace, name: ArtifactName, alias: str, *, protected: bool = True, reason: str = ""
+) -> bool:
+    """Protect an alias of a collection, or end that; whether anything changed. Raises: NotFoundError, UsageError."""
+    ops = workspace.project(name.project).commit(
+        lambda state: decide_protection(state, name.collection, alias, protected=protected, reason=reason)
+    )
+    return bool(ops)
+
+
+def _label(number: int | None) -> str | None:
+    return None if number is None else f"v{number}"
