@@ -61,37 +61,49 @@ def check(file: Path, as_json: bool) -> None:
 
 
 @policy.command(name="set")
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("model", required=False, shell_complete=complete_names)
-@click.option("--off", is_flag=True, help="Take the policy off; FILE is left out.")
 @registry_option
 @json_option
 @common_options
-def set_policy(file: Path | None, model: str | None, off: bool, registry: str | None, as_json: bool) -> None:
+def set_policy(file: Path, model: str | None, registry: str | None, as_json: bool) -> None:
     """Set the policy of a model, or without MODEL the one that holds for all models of the registry.
 
-    Its text stands in the log, and with each decision its digest: who changes it is seen. With --off the first
-    argument is the model.
+    Its text stands in the log, and with each decision its digest: who changes it is seen.
 
-    With --json: name, digest (null: none), changed.
+    With --json: name, digest, changed.
 
     \b
     art registry policy set policy.toml churn-model
-    art registry policy set --off -- churn-model
     """
-    if off and file is not None:
-        if model is not None:
-            raise click.UsageError("--off takes no file")
-        model, file = str(file), None
-    if not off and file is None:
-        raise click.UsageError("expected a FILE, or --off")
+    _set(read_policy_file(file).source.text, model, registry, as_json=as_json)
+
+
+@policy.command(name="unset")
+@click.argument("model", required=False, shell_complete=complete_names)
+@registry_option
+@json_option
+@common_options
+def unset_policy(model: str | None, registry: str | None, as_json: bool) -> None:
+    """Take off the policy of a model, or without MODEL that of the registry.
+
+    With --json: name, digest (null), changed.
+
+    \b
+    art registry policy unset churn-model
+    """
+    _set(None, model, registry, as_json=as_json)
+
+
+def _set(text: str | None, model: str | None, registry: str | None, *, as_json: bool) -> None:
     workspace = open_workspace(create=True)
     wanted = None if model is None else model_name(workspace, model)
     found = open_registry(workspace, str(wanted.project) if wanted is not None else registry)
-    text = None if file is None else read_policy_file(file).source.text
-    before = workspace.project(found.path).position
+    project = workspace.project(found.path)
+    project.state()
+    before = project.position
     made = found.set_policy(text, None if wanted is None else wanted.collection)
-    changed = workspace.project(found.path).position != before
+    changed = project.position != before
     name = str(found.path) if wanted is None else f"{wanted.project}/{wanted.collection}"
     digest = None if made is None else made.source.digest
     if as_json:

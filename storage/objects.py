@@ -6,6 +6,7 @@ Nothing that has not been hashed leaves this module. A mismatch is an `Integrity
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 from bisect import bisect_right
 from collections import OrderedDict
@@ -431,7 +432,8 @@ class ObjectReader(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}[whence]
         if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}: expected a position >= 0")
+            # As of a file of the system: zipfile takes it for "too short to be an archive".
+            raise OSError(errno.EINVAL, f"seek to {base + offset}: expected a position >= 0")
         self._position = base + offset
         return self._position
 

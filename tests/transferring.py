@@ -9,10 +9,12 @@ from typing import Any
 
 import lineart
 from lineart.artifacts import ProjectName
+from lineart.artifacts.protection import decide_policy, policy_text
 from lineart.lineage import LineageGraph
 from lineart.tracking import Workspace, find_settings
 from lineart.tracking.links import link_version
 from lineart.tracking.metrics import RunHistory
+from lineart.tracking.promoting import Wish, approve, promote, protect, rollback
 from lineart.tracking.run_folder import RunFolder
 
 _VIEWS = {  # what may differ is where in the log it stands
@@ -21,6 +23,10 @@ _VIEWS = {  # what may differ is where in the log it stands
     "links": "* EXCLUDE (position)",
     "aliases": "*",
     "alias_history": "* EXCLUDE (position)",
+    "protections": "*",
+    "promotions": "* EXCLUDE (position)",
+    "approvals": "* EXCLUDE (position)",
+    "policies": "*",
     "tags": "*",
     "runs": "*",
     "run_files": "* EXCLUDE (position)",
@@ -67,6 +73,7 @@ def write_history(folder: Path, *, seed: int = 0, runs: int = 3, large: int = 3_
         run.use_artifact("team/registry/best:staging")
         run.use_artifact("team/digits/data:v0", role="test")
         run.log_artifact(folder / "model.bin", name="answers", type="result")
+    _promote(home)
     api = lineart.Api()
     revised = api.artifact("team/digits/data:v0")
     revised.metadata["checked"] = True
@@ -75,6 +82,20 @@ def write_history(folder: Path, *, seed: int = 0, runs: int = 3, large: int = 3_
     if api.artifact_exists("team/digits/model:v1"):
         api.artifact("team/digits/model:v1").delete(delete_aliases=True)
     home.close()
+
+
+def _promote(home: Workspace) -> None:
+    """Protect, approve, promote, refuse and roll back the registered model, by a policy."""
+    model = home.parse("team/registry/best")
+    protect(home, model, "live", reason="release")
+    text = '[alias.live]\nrequire = ["version.size > 4kB"]'
+    home.project(model.project).commit(lambda state: decide_policy(state, "best", policy_text(text)))
+    link_version(home, home.parse("model:latest"), "team/registry/best")
+    approve(home, "team/registry/best:v0", "live", "fine")
+    promote(home, "team/registry/best:v0", Wish("live", reason="first"))
+    if home.project(model.project).state().collections["best"].next_version > 1:
+        promote(home, "team/registry/best:v1", Wish("live"))
+        rollback(home, model, Wish("live", reason="back"))
 
 
 def picture(home: Workspace) -> dict[str, Any]:
