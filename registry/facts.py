@@ -161,7 +161,8 @@ class Subject:
         found = self._around.catalog.rows(
             "SELECT run_id FROM runs WHERE state = 'finished'"
             " AND run_id IN (SELECT run_id FROM uses WHERE version_id IN (SELECT unnest(?::VARCHAR[])))"
-            " AND run_id IN (SELECT u.run_id FROM uses u JOIN version_creations c USING (version_id) WHERE c.digest = ?)"
+            " AND run_id IN (SELECT u.run_id FROM uses u JOIN version_creations c USING (version_id)"
+            " WHERE c.digest = ?)"
             " ORDER BY finished_at DESC, run_id LIMIT 1",
             [[str(self._source.name), *self._source.state.links], dataset.state.digest],
         )
