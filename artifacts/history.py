@@ -123,7 +123,7 @@ class History(Known):
     def _note(self, fact: Fact) -> None:
         super()._note(fact)
         kind = str(fact.op.get("op"))
-        if kind.startswith(("collection.", "version.", "alias.")):
+        if kind.startswith(("collection.", "version.", "alias.", "attestation.")):
             self.by_collection.setdefault(fact.op["collection"], []).append(fact)
         elif kind == "edge.used_by":
             self.mirrored.append(fact)

@@ -24,6 +24,7 @@ _NO_HOLDERS = frozenset(
         "version.unlink",
         "version.absent",
         "version.same",
+        "attestation.add",
         "alias.move",
         "edge.use",
         "edge.produce",

@@ -38,6 +38,7 @@ _RECORDED_ONLY = frozenset(
         "run.finish",
         "run.delete",
         "version.same",
+        "attestation.add",
     }
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..storage.errors import IntegrityError
 from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -60,6 +60,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "version_origins": {  # of versions that were copied from another store
         "project": "VARCHAR", "version_id": "VARCHAR", "origin": "VARCHAR", "position": "BIGINT",
+    },
+    "signed_statements": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT", "kind": "VARCHAR",
+        "envelope": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
     },
     "run_alerts": {
         "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
@@ -214,6 +218,13 @@ def _move(project: str, op: Op) -> list[_Row]:
     return [("alias_moves", row)]
 
 
+def _attestation(project: str, op: Op) -> list[_Row]:
+    row = {key: op[key] for key in ("collection", "version", "kind")}
+    return [
+        ("signed_statements", {**row, "version_id": _version_id(project, op), "envelope": _json(op, "envelope")})
+    ]
+
+
 def _use(project: str, op: Op) -> list[_Row]:
     row = {
         "run_id": _run_id(project, op["run"]),
@@ -278,6 +289,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "version.restore": _delete,
     "version.link": _link,
     "alias.move": _move,
+    "attestation.add": _attestation,
     "edge.use": _use,
     "edge.used_by": _used_by,
     "edge.produce": _produce,

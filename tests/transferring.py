@@ -30,6 +30,7 @@ _VIEWS = {  # what may differ is where in the log it stands
     "edges": "* EXCLUDE (position)",
     "derivations": "* EXCLUDE (position)",
     "version_references": "* EXCLUDE (position)",
+    "attestations": "* EXCLUDE (position)",
 }
 
 
