@@ -69,6 +69,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "undelete": ("cleaning", "Bring a deleted version back, as long as its content is there."),
         "link": ("linking", "Show a version in another collection, such as a registered model."),
     },
+    "Signatures": {
+        "key": ("keys", "Make keys to sign with, and look at them."),
+        "sign": ("signing", "Sign a version, or write a signature of it for others."),
+    },
     "Store": {
         "push": ("transfer", "Copy from the store in use to STORE, with history and lineage."),
         "pull": ("transfer", "Copy from STORE to the store in use, with history and lineage."),

@@ -221,7 +221,10 @@ def _move(project: str, op: Op) -> list[_Row]:
 def _attestation(project: str, op: Op) -> list[_Row]:
     row = {key: op[key] for key in ("collection", "version", "kind")}
     return [
-        ("signed_statements", {**row, "version_id": _version_id(project, op), "envelope": _json(op, "envelope")})
+        (
+            "signed_statements",
+            {**row, "version_id": _version_id(project, op), "envelope": _json(op, "envelope")},
+        )
     ]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..registry.signing import PublicKey, Signer, TrustedKeys, load_public, load_signer
+from ..registry.signing import PublicKey, Signer, TrustedKeys, has_password, load_public, load_signer
 from ..storage.errors import NotFoundError, UsageError
 from .settings import SigningChoice
 
@@ -14,17 +14,32 @@ _MAX_BYTES = 64 * 1024
 _PEM = "-----BEGIN"
 
 
-def read_signer(choice: SigningChoice) -> Signer:
-    """The key to sign with. Raises: UsageError when none is named, it is none, or its password is wrong; NotFoundError."""
+def read_signer(choice: SigningChoice, ask: Callable[[str], str] | None = None) -> Signer:
+    """The key to sign with; of one with a password that nobody has given, `ask` may be asked for it.
+
+    Raises: UsageError when no key is named, it is none, or its password is missing or wrong; NotFoundError.
+    """
     if choice.key is None:
         raise UsageError(
             'no key to sign with; make one with "art key new NAME" and name its file in LINEART_SIGNING_KEY'
             " or as signing_key in lineart.toml"
         )
-    password = None if choice.password is None else choice.password.encode()
     if choice.key.lstrip().startswith(_PEM):
-        return load_signer(choice.key.strip().encode(), password, f"the key in {choice.key_from}")
-    return load_signer(_read(choice.key, choice.key_from), password, f"key {choice.key}")
+        pem, name = choice.key.strip().encode(), f"the key in {choice.key_from}"
+    else:
+        pem, name = _read(choice.key, choice.key_from), f"key {choice.key}"
+    password = choice.password
+    if password is None and ask is not None and has_password(pem):
+        password = ask(name)
+    return load_signer(pem, None if password is None else password.encode(), name)
+
+
+def read_key(path: Path, password: str | None) -> PublicKey | Signer:
+    """The public or private key in a file. Raises: NotFoundError, UsageError."""
+    pem = _read(str(path), "FILE")
+    if b"PRIVATE KEY-----" not in pem:
+        return load_public(pem, str(path))
+    return load_signer(pem, None if password is None else password.encode(), f"key {path}")
 
 
 def read_trusted(choice: SigningChoice) -> TrustedKeys:
@@ -62,7 +77,8 @@ def find_keys(names: Iterable[str], choice: SigningChoice) -> TrustedKeys:
     trusted: TrustedKeys | None = None
     for name in names:
         if Path(name).is_file():
-            found[Path(name).stem] = load_public(_read(name, "--signed-by"), f"key {name}")
+            stem = Path(name).stem
+            found[name if stem in found else stem] = load_public(_read(name, "--signed-by"), f"key {name}")
             continue
         trusted = read_trusted(choice) if trusted is None else trusted
         key = trusted.named(name)

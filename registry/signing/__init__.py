@@ -8,7 +8,7 @@ imported when they are needed.
 from __future__ import annotations
 
 from .envelopes import MAX_PAYLOAD_BYTES, PAYLOAD_TYPE, Opened, open_envelope, sign_statement
-from .keys import KINDS, PublicKey, Signer, TrustedKeys, load_public, load_signer, make_key
+from .keys import KINDS, PublicKey, Signer, TrustedKeys, has_password, load_public, load_signer, make_key
 from .oms import sign_model
 from .provenance import MadeBy, UsedInput, provenance_statement
 from .statements import (
@@ -66,6 +66,7 @@ __all__ = [
     "expect_promotion",
     "expect_subject",
     "expect_version",
+    "has_password",
     "load_public",
     "load_signer",
     "make_key",

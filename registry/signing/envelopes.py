@@ -22,7 +22,9 @@ from .keys import Signer, TrustedKeys, demand_libraries
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-MAX_PAYLOAD_BYTES = 8 * 1024 * 1024  # a transaction has at most 32 MiB; a forged envelope cannot fill the memory
+MAX_PAYLOAD_BYTES = (
+    8 * 1024 * 1024
+)  # a transaction has at most 32 MiB; a forged envelope cannot fill the memory
 MAX_SIGNATURES = 64
 _MAX_SIGNATURE_BYTES = 1024
 _KEY_ID = re.compile(r"[0-9a-f]{64}\Z")

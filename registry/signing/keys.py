@@ -133,6 +133,11 @@ def make_key(kind: str = "ed25519", password: bytes | None = None) -> tuple[byte
     return pem, _public(private.public_key(), "new key").pem
 
 
+def has_password(pem: bytes) -> bool:
+    """Whether a private key in PEM is encrypted."""
+    return b"ENCRYPTED" in pem  # in the heading of PKCS #8, in a header of older forms
+
+
 def load_signer(pem: bytes, password: bytes | None = None, name: str = "signing key") -> Signer:
     """A private key out of its PEM; `name` is what messages call it.
 
@@ -145,7 +150,7 @@ def load_signer(pem: bytes, password: bytes | None = None, name: str = "signing 
 
     if len(pem) > _MAX_PEM_BYTES:
         raise UsageError(f"{name}: {len(pem)} bytes are no private key; expected PEM of PKCS #8")
-    is_encrypted = b"ENCRYPTED" in pem  # in the heading of PKCS #8, or a header of older forms
+    is_encrypted = has_password(pem)
     if is_encrypted and not password:
         raise UsageError(f"{name} has a password; give it in LINEART_SIGNING_KEY_PASSWORD")
     try:
@@ -153,7 +158,7 @@ def load_signer(pem: bytes, password: bytes | None = None, name: str = "signing 
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if is_encrypted:
             raise UsageError(f"{name}: the password does not open it, or it is damaged") from error
-        raise UsageError(f"{name} is no private key; expected PEM of PKCS #8 (\"art key new\")") from error
+        raise UsageError(f'{name} is no private key; expected PEM of PKCS #8 ("art key new")') from error
     public = _public(private.public_key(), name)
     return Signer(public, CryptoSigner(private, public.verifier))
 
