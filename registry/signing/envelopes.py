@@ -71,7 +71,7 @@ def open_envelope(envelope: object, trusted: TrustedKeys) -> Opened:
     """
     demand_libraries()
     from securesystemslib.dsse import Envelope
-    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.exceptions import UnverifiedSignatureError
     from securesystemslib.signer import Signature
 
     payload, signatures = _parts(envelope)
@@ -85,7 +85,7 @@ def open_envelope(envelope: object, trusted: TrustedKeys) -> Opened:
     for key_id in key_ids:
         try:
             trusted[key_id].verifier.verify_signature(Signature(key_id, signatures[key_id].hex()), pae)
-        except VerificationError as error:
+        except UnverifiedSignatureError as error:
             raise IntegrityError(
                 f"attestation: the signature by {trusted.name(key_id)} ({key_id[:16]}) does not fit what is signed;"
                 " it was changed, or forged"
