@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 
 import signing_keys
-from lineart.registry.signing import KINDS, (
+from lineart.registry.signing import (
+    KINDS,
     MAX_PAYLOAD_BYTES,
     PAYLOAD_TYPE,
     TrustedKeys,
