@@ -24,7 +24,8 @@ test-s3: $(VENV)/dev.stamp ## the tests of artifacts, lineage, runs and commands
 	@LINEART_TEST_STORE=s3 $(BIN)/python -m pytest -m "not slow" tests/artifacts tests/lineage tests/cli tests/tracking tests/integrations
 
 check: export LINEART_TEST_MINISTACK := $(abspath $(VENV))/ministack/bin/ministack
-check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/frameworks.stamp ## all that CI runs: format, lint, types, layers, docs, every test
+check: export LINEART_TEST_MODEL_SIGNING := $(abspath $(VENV))/model-signing/bin/model_signing
+check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/model-signing.stamp $(VENV)/frameworks.stamp ## all that CI runs: format, lint, types, layers, docs, every test
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted; run "$(BIN)/ruff format ."' >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -43,6 +44,7 @@ lock: $(VENV)/made.stamp ## write requirements/*.lock anew from pyproject.toml; 
 	@$(PIP) install uv
 	@$(COMPILE) --extra s3 --extra postgres --extra demo --group dev --output-file requirements/dev.lock
 	@$(BIN)/uv pip compile requirements/ministack.in $(wordlist 5,99,$(COMPILE)) --output-file requirements/ministack.lock
+	@$(BIN)/uv pip compile requirements/model-signing.in $(wordlist 5,99,$(COMPILE)) --output-file requirements/model-signing.lock
 	@$(COMPILE) --extra demo --group build --constraints requirements/dev.lock --output-file requirements/demo.lock
 
 clean: ## remove .venv, caches and what builds left behind
@@ -58,10 +60,11 @@ $(VENV)/made.stamp:
 	done; \
 	echo 'No usable Python: 3.11 or newer with venv and ensurepip is needed (on Debian and Ubuntu: "apt-get install python3 python3-venv"); or name one: "make PYTHON=/path/to/python3"' >&2; exit 1
 
-# The second S3 server of the tests pins a botocore that s3fs does not take, so it lives in an environment of its own.
-$(VENV)/ministack.stamp: requirements/ministack.lock $(VENV)/made.stamp
-	@$(BIN)/python -m venv --clear $(VENV)/ministack
-	@$(VENV)/ministack/bin/pip --quiet --quiet --disable-pip-version-check --no-input install \
+# The second S3 server of the tests pins a botocore that s3fs does not take; what checks model signatures brings thirty
+# packages. So each lives in an environment of its own.
+$(VENV)/ministack.stamp $(VENV)/model-signing.stamp: $(VENV)/%.stamp: requirements/%.lock $(VENV)/made.stamp
+	@$(BIN)/python -m venv --clear $(VENV)/$*
+	@$(VENV)/$*/bin/pip --quiet --quiet --disable-pip-version-check --no-input install \
 	  --require-hashes --requirement $<
 	@touch $@
 

@@ -20,7 +20,7 @@ EXTERNAL = (
     "~"  # begins the name of a version that is not in this store: ~<origin>/entity/project/collection:vN
 )
 REVISED = ("metadata", "description", "tags", "ttl_s")
-_OF_COLLECTIONS = ("collection.", "version.", "alias.", "promotion.", "approval.")
+_OF_COLLECTIONS = ("collection.", "version.", "alias.", "promotion.", "approval.", "attestation.")
 CREATIONS = ("version.create", "version.absent", "version.same")
 
 

@@ -26,6 +26,7 @@ _NO_HOLDERS = frozenset(
         "version.same",
         "collection.policy",
         "registry.revise",
+        "attestation.add",
         "alias.move",
         "alias.protect",
         "alias.promote",

@@ -44,6 +44,7 @@ _RECORDED_ONLY = frozenset(
         "promotion.refuse",
         "approval.give",
         "approval.revoke",
+        "attestation.add",
     }
 )
 _IGNORED_KEPT = 20  # of moves of a protected alias beside promotion: enough to say that there are some

@@ -114,6 +114,7 @@ class _Replay:
             "promotion.refuse": self._record,
             "approval.give": self._record,
             "approval.revoke": self._record,
+            "attestation.add": self._attest,
         }
         for fact in self.facts:  # first, so that all that was said of them meanwhile finds them there
             if fact.op["op"] == "version.restore":
@@ -363,6 +364,15 @@ class _Replay:
             project, _, run = fact.op["run"].rpartition("/")
             changes["run"] = f"{self.rules.project(project)}/{run}"
         self._say(fact.copied(**changes))
+
+    def _attest(self, fact: Fact) -> None:
+        """What was signed stays as it was signed, and names the version by its origin and its number of then."""
+        number = fact.op["version"]
+        place, found = self._place(number), self._collection()
+        if fact.origin in self.target.origins or place is None or found is None:
+            return
+        if self._is_chosen(number) and not found.versions[place].absent:
+            self._say(fact.copied(version=place))
 
     def _move(self, fact: Fact) -> None:
         alias, to, found = fact.op["alias"], fact.op["to"], self._collection()

@@ -79,6 +79,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "rollback": ("promoting", "Move an alias back to the version that it was promoted to before."),
         "protect": ("promoting", "Let an alias move by promotion only."),
     },
+    "Signatures": {
+        "key": ("keys", "Make keys to sign with, and look at them."),
+        "sign": ("signing", "Sign a version, or write a signature of it for others."),
+    },
     "Store": {
         "push": ("transfer", "Copy from the store in use to STORE, with history and lineage."),
         "pull": ("transfer", "Copy from STORE to the store in use, with history and lineage."),

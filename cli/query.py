@@ -30,8 +30,9 @@ def sql(query: str, as_json: bool, as_csv: bool) -> None:
     """Ask the catalog anything in SQL.
 
     The SQL is DuckDB's. Views: collections, versions, aliases, alias_history, tags, runs, config, summary, edges,
-    derivations, version_references. On a terminal the answer is a box of at most 40 rows; in a pipe it is all rows,
-    separated by tabs under a header line. Times are UTC. What a query changes is gone when the command ends.
+    derivations, version_references, attestations. On a terminal the answer is a box of at most 40 rows; in a pipe it
+    is all rows, separated by tabs under a header line. Times are UTC. What a query changes is gone when the command
+    ends.
 
     With --json: the columns of the query.
 

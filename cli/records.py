@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..artifacts.state import CollectionState, VersionState
     from ..artifacts.version import Version
+    from ..tracking.version_signing import ListedAttestation
     from ..tracking.workspace import Workspace
 
 
@@ -30,6 +31,19 @@ def version_record(version: Version, collection: CollectionState) -> dict[str, A
         "created_at": state.created_at,
         "run": state.run,
         "deleted": state.deleted,
+    }
+
+
+def attestation_record(found: ListedAttestation) -> dict[str, Any]:
+    """A signed statement."""
+    return {
+        "kind": found.kind,
+        "predicate_type": found.predicate_type,
+        "key_ids": list(found.key_ids),
+        "signed_by": list(found.signed_by),
+        "logged_by": found.logged_by,
+        "time": found.time,
+        "problem": found.problem,
     }
 
 

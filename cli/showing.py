@@ -11,7 +11,7 @@ import click
 from .completion import complete_names
 from .options import common_options, json_option, open_workspace
 from .output import Cell, age, counted, printable, say, say_facts, say_json, size_words, value_text, when
-from .records import collection_of, version_record
+from .records import attestation_record, collection_of, version_record
 
 if TYPE_CHECKING:
     from ..artifacts.names import ArtifactName
@@ -38,13 +38,15 @@ def show(name: str, at: str | None, as_json: bool) -> None:
 
     With --json: name, project, collection, version, type, digest, size_bytes, file_count, reference_count, aliases,
     tags, description, metadata, created_at, run, deleted, logged_by, made_by (run, name, job_type, state; or null),
-    made_from (a list of name, role), made_from_exact, used_by (a list of run, name, job_type, role).
+    made_from (a list of name, role), made_from_exact, used_by (a list of run, name, job_type, role), attestations (a
+    list of kind, predicate_type, key_ids, signed_by, logged_by, time, problem; not checked: see "art verify").
 
     \b
     art show classifier:production
     art show classifier:production --at 2026-01-31
     """
     from ..lineage import why
+    from ..tracking.version_signing import list_attestations
 
     workspace = open_workspace()
     wanted = workspace.parse(name)
@@ -55,6 +57,7 @@ def show(name: str, at: str | None, as_json: bool) -> None:
         version = workspace.version(wanted, deleted_too=True)
         reasons = why(catalog, str(version.name))
         users = _used_by(catalog, str(version.name))
+        signed = list_attestations(catalog, str(version.name))
     finally:
         catalog.close()
     made_by = reasons.run
@@ -71,6 +74,7 @@ def show(name: str, at: str | None, as_json: bool) -> None:
         "made_from": [{"name": source, "role": role} for source, role in reasons.inputs],
         "made_from_exact": reasons.exact,
         "used_by": users,
+        "attestations": [attestation_record(found) for found in signed],
     }
     if as_json:
         say_json(record)
@@ -155,7 +159,13 @@ def _say_version(record: dict[str, Any], reasons: Why) -> None:
     facts += [("used by", words) for words in used[:_MOST_USERS]]
     if len(used) > _MOST_USERS:
         facts.append(("used by", f"… and {len(used) - _MOST_USERS} more"))
+    facts += [("signed", _signed_words(found)) for found in record["attestations"]]
     say_facts(facts, indent="  ")
+
+
+def _signed_words(record: dict[str, Any]) -> str:
+    keys = ", ".join(key_id[:16] for key_id in record["key_ids"]) or "nobody"
+    return printable(f"{record['kind']}, with key {keys}, {when(record['time'])}; not checked here")
 
 
 def _origin(record: dict[str, Any]) -> list[tuple[str, str | Cell]]:

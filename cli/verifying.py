@@ -53,6 +53,13 @@ _DEPTHS = ("log", "trailers", "bytes")
 @click.option(
     "--root", type=click.Path(exists=True, file_okay=False), help="Compare this folder with NAME instead."
 )
+@click.option(
+    "--signed-by",
+    "signers",
+    multiple=True,
+    metavar="KEY.pub|NAME",
+    help="Show that this key stands for NAME, link by link from the bytes on. Repeatable: all have to.",
+)
 @json_option
 @common_options
 def verify(
@@ -64,6 +71,7 @@ def verify(
     repair: bool,
     sources: tuple[str, ...],
     root: str | None,
+    signers: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Read every byte again and compare it with what was recorded.
@@ -73,18 +81,28 @@ def verify(
     is whole, or repaired, 1 when something is damaged or missing, 2 when it could not be decided: the store does not
     answer, or a newer client has written to it. Each problem is one line that names the files it concerns.
 
+    With --signed-by one version is followed from its bytes over its manifest, its record and the chain of the log to
+    the signature, offline; the key is a file, or the name of a trusted one. See "art sign".
+
     A repair never replaces what is whole: a pack is put back byte for byte, from a copy or from its objects wherever
     they are found; transactions when the chain proves them; checkpoints and segments are made again from the log.
 
     With --json: ok, depth, versions, runs, objects, bytes, transactions, packs, skipped, problems (a list of kind, key,
     type, message, affects: a list of name, path; affected: how many; repaired), undecided, unknown (keys of nobody).
+    With --signed-by: ok, name, digest, signed_by (names of keys), steps (a list of name, ok, detail).
 
     \b
     art verify classifier:production
     art verify --all --depth trailers
     art verify --all --repair-from /backup/store --repair-from ./images
     art verify images:v3 --root ./images
+    art verify classifier:production --signed-by keys/release.pub
     """
+    if signers:
+        others = (everything, repair, sources, root, resume, since, depth != "bytes")
+        if len(names) != 1 or any(others):
+            raise click.UsageError("--signed-by needs one NAME, and goes with no other option but --json")
+        return _verify_signed(names[0], signers, as_json)
     if names and everything:
         raise click.UsageError("NAME and --all: choose one")
     if root is not None and len(names) != 1:
@@ -127,6 +145,35 @@ def _verify_folder(name: str, root: Path, as_json: bool) -> int:
         say(f"{Cell('damaged', fg='red').painted()}  {printable(str(error))}")
     say(f"{_verdict(len(errors), 0)}: {printable(str(root))} compared")
     return 1 if errors else 0
+
+
+def _verify_signed(name: str, signers: tuple[str, ...], as_json: bool) -> int:
+    from ..tracking.keys import find_keys
+    from ..tracking.settings import find_signing
+    from ..tracking.signed_verification import verify_signed
+
+    keys = find_keys(signers, find_signing())
+    workspace = open_workspace()
+    with progress("verifying", lambda: None) as advance:
+        check = verify_signed(workspace, name, keys, advance)
+    if as_json:
+        steps = [{"name": step.name, "ok": step.ok, "detail": step.detail} for step in check.steps]
+        found = {"ok": check.ok, "name": str(check.name), "digest": check.digest}
+        say_json({**found, "signed_by": check.signers, "steps": steps})
+    else:
+        words = {
+            True: Cell("ok", fg="green"),
+            False: Cell("failed", fg="red"),
+            None: Cell("unseen", dim=True),
+        }
+        width = max(len(step.name) for step in check.steps)
+        for step in check.steps:
+            word = words[step.ok]
+            gap = " " * (len("failed") - len(word.text))
+            say(f"{step.name.ljust(width)}  {word.painted()}{gap}  {printable(step.detail)}")
+        verdict = _verdict(sum(not step.ok for step in check.steps), 0)
+        say(f"{verdict}: {check.name} {check.digest[:16]}")
+    return 0 if check.ok else 1
 
 
 def _check(

@@ -82,6 +82,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "version_origins": {  # of versions that were copied from another store
         "project": "VARCHAR", "version_id": "VARCHAR", "origin": "VARCHAR", "position": "BIGINT",
     },
+    "signed_statements": {
+        "project": "VARCHAR", "version_id": "VARCHAR", "collection": "VARCHAR", "version": "BIGINT", "kind": "VARCHAR",
+        "envelope": "VARCHAR", "user_name": "VARCHAR", "host": "VARCHAR", "time": "VARCHAR", "position": "BIGINT",
+    },
     "run_alerts": {
         "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
         "sent_s": "DOUBLE", "time": "VARCHAR", "position": "BIGINT",
@@ -275,6 +279,16 @@ def _policy(project: str, op: Op) -> list[_Row]:
     return [("policy_events", row)]
 
 
+def _attestation(project: str, op: Op) -> list[_Row]:
+    row = {key: op[key] for key in ("collection", "version", "kind")}
+    return [
+        (
+            "signed_statements",
+            {**row, "version_id": _version_id(project, op), "envelope": _json(op, "envelope")},
+        )
+    ]
+
+
 def _use(project: str, op: Op) -> list[_Row]:
     row = {
         "run_id": _run_id(project, op["run"]),
@@ -346,6 +360,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "approval.revoke": _approve,
     "collection.policy": _policy,
     "registry.revise": _policy,
+    "attestation.add": _attestation,
     "edge.use": _use,
     "edge.used_by": _used_by,
     "edge.produce": _produce,

@@ -156,6 +156,12 @@ SELECT run_id, files ->> 'digest' AS digest, from_json(files -> 'packs', '["VARC
        (files ->> 'size_bytes')::BIGINT AS size_bytes, position
 FROM run_events WHERE files IS NOT NULL;
 
+CREATE VIEW attestations AS -- as they were added: whether a signature fits, only the keys tell
+SELECT version_id, project, collection, version, kind,
+       json_extract_string(envelope, '$.signatures[*].keyid') AS key_ids, envelope::JSON AS envelope,
+       user_name, host, time::TIMESTAMP AS time, position
+FROM signed_statements;
+
 CREATE VIEW alerts AS
 SELECT run_id, project, title, text, level, make_timestamp((sent_s * 1000000)::BIGINT) AS sent_at FROM run_alerts;
 
@@ -194,4 +200,5 @@ PUBLIC = (
     "edges",
     "derivations",
     "version_references",
+    "attestations",
 )

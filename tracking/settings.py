@@ -21,7 +21,21 @@ DEFAULT_ENTITY = "default"
 DEFAULT_PROJECT = "uncategorized"
 ATTACH_VARIABLE = "LINEART_ATTACH"
 _OPTIONS_VARIABLE = "LINEART_STORAGE_OPTIONS"
-_KEYS = {"store", "project", "entity", "cache", "cache_size", "data", "storage_options", "alerts", "run"}
+_SIGNING_VARIABLE = "LINEART_SIGNING_KEY"
+_TRUST_VARIABLE = "LINEART_TRUSTED_KEYS"
+_KEYS = {
+    "store",
+    "project",
+    "entity",
+    "cache",
+    "cache_size",
+    "data",
+    "storage_options",
+    "alerts",
+    "run",
+    "signing_key",
+    "trust",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,58 @@ def find_settings(
         alerts=tuple([alerts] if isinstance(alerts, str) else alerts),
         run=run,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SigningChoice:
+    """With which key to sign and which keys to trust, as they were named. The secrets in it are not printed."""
+
+    key: str | None = field(default=None, repr=False)  # a path, or a private key in PEM
+    key_from: str = "default"
+    password: str | None = field(default=None, repr=False)
+    trusted: tuple[str, ...] = ()  # paths of public keys, which may have wildcards
+    trusted_from: str = "default"
+
+
+def find_signing(*, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> SigningChoice:
+    """The keys for a process in `folder` (default: the current one).
+
+    The key to sign with: `LINEART_SIGNING_KEY` (a path, or the key itself in PEM), else `signing_key` in a settings
+    file (a path, relative to that file); its password: `LINEART_SIGNING_KEY_PASSWORD`. The keys to trust:
+    `LINEART_TRUSTED_KEYS` (paths, divided as in `PATH`), else `keys` of `[trust]` in a settings file.
+    Raises: UsageError for a file that is not TOML or has unknown keys, and for a private key in a settings file.
+    """
+    env = os.environ if environ is None else environ
+    home = Path(env.get("HOME") or Path.home())
+    files = [*_project_file(folder or _here()), *_user_file(env, home)]
+    key, key_from = env.get(_SIGNING_VARIABLE) or None, _SIGNING_VARIABLE
+    if key is None:
+        path, values = next(((p, v) for p, v in files if "signing_key" in v), (Path(), {}))
+        said, key_from = values.get("signing_key"), str(path) if values else "default"
+        if said is not None and (not isinstance(said, str) or "-----BEGIN" in said):
+            raise UsageError(
+                f"settings {path}: signing_key is not a path; name the file that the private key lies in"
+            )
+        key = None if said is None else _beside(path, said)
+    if env.get(_TRUST_VARIABLE):
+        trusted, trusted_from = env[_TRUST_VARIABLE].split(os.pathsep), _TRUST_VARIABLE
+    else:
+        path, values = next(((p, v) for p, v in files if "trust" in v), (Path(), {}))
+        trusted, trusted_from = _trusted(path, values), str(path) if values else "default"
+    password = env.get(f"{_SIGNING_VARIABLE}_PASSWORD") or None
+    return SigningChoice(key, key_from, password, tuple(filter(None, trusted)), trusted_from)
+
+
+def _trusted(path: Path, values: Mapping[str, Any]) -> list[str]:
+    trust = values.get("trust", {})
+    listed = trust.get("keys", []) if isinstance(trust, Mapping) else None
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise UsageError(f'settings {path}: trust is {trust!r}; expected keys = ["keys/*.pub"] below [trust]')
+    return [_beside(path, item) for item in listed]
+
+
+def _beside(path: Path, value: str) -> str:
+    return str(path.parent / Path(value).expanduser())
 
 
 # What `init` takes from the environment when it is not given: argument → variables, the first that is set counts.

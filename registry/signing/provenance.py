@@ -1,0 +1,103 @@
+"""SLSA provenance (https://slsa.dev/provenance/v1) of a version, out of what the run that made it has left. Pure.
+
+Not a claim of a SLSA level: the run itself says what it did. What the words of the format mean here:
+
+===================== ==============================================================================================
+buildType             ``urn:lineart:run:v1``: a run that used versions and logged this one
+externalParameters    the run's config, its command, and its job type
+internalParameters    user, Python and platform; whether tracked files differed from the commit; whether the inputs
+                      were declared for this very output
+resolvedDependencies  the versions used (BLAKE3 of their manifests), and the commit of the code
+builder.id            ``urn:lineart:host:<name>``, the machine
+invocationId          the run's full id
+===================== ==============================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ...lineage.questions import RunFacts
+from .envelopes import STATEMENT_TYPE
+from .statements import PROVENANCE_TYPE, Statement, Subject
+
+BUILD_TYPE = "urn:lineart:run:v1"
+_PLACES = ("python", "executable", "platform", "os")  # of what was captured: what the run ran in
+
+
+@dataclass(frozen=True, slots=True)
+class UsedInput:
+    """A version that the run used. Of one in another store the digest may not be known here."""
+
+    name: str  # entity/project/collection:vN
+    digest: str | None
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeBy:
+    """The run that made a version, and what it used."""
+
+    run: RunFacts
+    finished_at: str | None  # None: it is still running
+    inputs: Sequence[UsedInput]
+    exact: bool  # the inputs were declared for this output; else they are all that the run had used before
+    version: str  # of Lineart, that tells it
+
+
+def provenance_statement(subject: Subject, made: MadeBy) -> Statement:
+    """The provenance of `subject`."""
+    run, git = made.run, made.run.capture.get("git") or {}
+    metadata = {"invocationId": run.run_id, "startedOn": run.created_at}
+    if made.finished_at is not None:
+        metadata["finishedOn"] = made.finished_at
+    internal = {
+        "user": run.user,
+        "exactInputs": made.exact,
+        "dirty": git.get("dirty"),
+        **{key: run.capture.get(key) for key in _PLACES},
+    }
+    definition = {
+        "buildType": BUILD_TYPE,
+        "externalParameters": _known(
+            {"config": run.config, "command": run.capture.get("command"), "jobType": run.job_type}
+        ),
+        "internalParameters": _known(internal),
+        "resolvedDependencies": [*map(_input, made.inputs), *_code(git)],
+    }
+    builder = {"id": f"urn:lineart:host:{quote(run.host or 'unknown')}", "version": {"lineart": made.version}}
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": subject.name, "digest": {"blake3": subject.digest}}],
+        "predicateType": PROVENANCE_TYPE,
+        "predicate": {
+            "buildDefinition": definition,
+            "runDetails": {"builder": builder, "metadata": metadata},
+        },
+    }
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _input(used: UsedInput) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": used.name}
+    if used.digest is not None:
+        found["digest"] = {"blake3": used.digest}
+    if used.role is not None:
+        found["annotations"] = {"role": used.role}
+    return found
+
+
+def _code(git: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The commit that the run was started in; the remote has neither user nor password."""
+    if not isinstance(git.get("commit"), str):
+        return []
+    found: dict[str, Any] = {"name": "code", "digest": {"gitCommit": git["commit"]}}
+    if isinstance(git.get("remote"), str):
+        found["uri"] = f"git+{git['remote']}"
+    return [found]
