@@ -55,6 +55,8 @@ class Promotion:
     policies: Sequence[Mapping[str, str]] = ()  # of, digest, text
     clauses: Sequence[Judged] = ()
     approvals: Sequence[str] = field(default=())  # the ids of those that were counted
+    time: str = ""  # when it was judged
+    again: bool = False  # also when the alias points there: the promotion that moved it there is not signed
 
     @property
     def verdict(self) -> Verdict:
@@ -76,11 +78,27 @@ def policy_text(text: str) -> PolicyText:
     return PolicyText(digest_of(data).hex(), text)
 
 
+Sign = Callable[[Op], Mapping[str, Any] | None]
+
+
+def _signed(op: Op, sign: Sign | None) -> Op:
+    envelope = None if sign is None else sign(op)
+    return op if envelope is None else {**op, "envelope": dict(envelope)}
+
+
 def decide_protection(
-    state: ProjectState, collection_name: str, alias: str, *, protected: bool, reason: str = ""
+    state: ProjectState,
+    collection_name: str,
+    alias: str,
+    *,
+    protected: bool,
+    reason: str = "",
+    time: str = "",
+    sign: Sign | None = None,
 ) -> list[Op]:
     """Ops that protect an alias, or end that; none when it is so already.
 
+    `time` is when it was decided; `sign` makes an envelope over the op.
     Raises: NotFoundError; UsageError for ``latest``, which follows the newest logging; InvalidNameError.
     """
     collection = find_collection(state, collection_name)
@@ -88,8 +106,17 @@ def decide_protection(
         raise UsageError("alias 'latest' follows the newest logging and cannot be protected")
     if (alias in collection.protected) is protected:
         return []
-    where = {"collection": collection.name, "alias": alias}
-    return [{"op": "alias.protect", **where, "protected": protected, "reason": reason}]
+    op = {
+        "op": "alias.protect",
+        "collection": collection.name,
+        "alias": alias,
+        "protected": protected,
+        "reason": reason,
+        "said_at": time,
+    }
+    if not protected:
+        op["since"] = collection.protected[alias]  # which protection ends: an old word cannot be said again
+    return [_signed(op, sign)]
 
 
 def decide_registered(
@@ -158,9 +185,7 @@ def decide_policy(state: ProjectState, collection_name: str | None, policy: Poli
     return [{"op": "collection.policy", "collection": collection.name, "policy": said}]
 
 
-def decide_promotion(
-    state: ProjectState, wish: Promotion, sign: Callable[[Op], Mapping[str, Any] | None] | None = None
-) -> list[Op]:
+def decide_promotion(state: ProjectState, wish: Promotion, sign: Sign | None = None) -> list[Op]:
     """The op that promotes, or, when its verdict is not ``pass``, the one that records the refusal.
 
     `sign` makes an envelope over the op. None when the alias points there already by a promotion.
@@ -183,6 +208,7 @@ def decide_promotion(
         "verdict": wish.verdict,
         "clauses": [clause.record() for clause in wish.clauses],
         "approvals": list(wish.approvals),
+        "said_at": wish.time,
     }
     if wish.verdict != "pass":
         return [{"op": "promotion.refuse", **common}]
@@ -193,11 +219,11 @@ def decide_promotion(
             f"alias {collection.name}:{wish.alias} was moved meanwhile: it points to {found} (promotion {last.number}),"
             f" and was judged against {judged} (promotion {wish.last.number}); look again and decide"
         )
-    if actual == version.number and (last.number or wish.alias not in collection.protected):
+    is_promoted = last.number > 0 or wish.alias not in collection.protected
+    if actual == version.number and is_promoted and not wish.again:
         return []
-    op: dict[str, Any] = {"op": "alias.promote", **common, "number": last.number + 1, "previous": last.digest}
-    envelope = None if sign is None else sign(op)
-    return [op if envelope is None else {**op, "envelope": dict(envelope)}]
+    op: Op = {"op": "alias.promote", **common, "number": last.number + 1, "previous": last.digest}
+    return [_signed(op, sign)]
 
 
 def decide_approval(
@@ -206,7 +232,9 @@ def decide_approval(
     alias: str,
     id: str,
     comment: str = "",
-    sign: Callable[[Op], Mapping[str, Any] | None] | None = None,
+    *,
+    time: str = "",
+    sign: Sign | None = None,
 ) -> list[Op]:
     """The op by which its actor approves that `alias` moves to the version. Raises: NotFoundError; UsageError."""
     version = find_version(state, name)
@@ -218,9 +246,9 @@ def decide_approval(
         "alias": check_alias(alias),
         "id": id,
         "comment": comment,
+        "said_at": time,
     }
-    envelope = None if sign is None else sign(op)
-    return [op if envelope is None else {**op, "envelope": dict(envelope)}]
+    return [_signed(op, sign)]
 
 
 def find_promoted(collection: CollectionState, alias: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -240,6 +241,67 @@ def _say_log(records: list[dict[str, Any]], *, explain: bool) -> None:
                 text = printable(f"{clause['clause']}  ·  {clause['values']}")
                 rows.append(["", "", "", Cell(clause["verdict"], dim=True), "", Cell(f"  {text}", dim=True)])
     say_table("NUMBER> TIME BY DECISION SIGNATURE WHAT", rows)
+
+
+@registry.command()
+@registry_option
+@click.option(
+    "--signed-by",
+    "signers",
+    multiple=True,
+    metavar="KEY.pub|NAME",
+    help="Believe these keys only (default: the trusted ones of the settings, if any). Repeatable.",
+)
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The last promotion of each alias must have been decided by this one.",
+)
+@json_option
+@common_options
+def audit(registry: str | None, signers: tuple[str, ...], policy_file: Path | None, as_json: bool) -> int:
+    """Prove the audit log: nothing in it was changed, removed, said twice or said by somebody else.
+
+    The log is read from its first transaction on, and each is compared with the one before; then every promotion, its
+    policy and the approvals that it counts, and whether protected aliases moved otherwise. With keys every promotion,
+    approval and end of a protection must be signed by one of them. Offline: a copy of the store is enough. Exit status:
+    0 nothing is wrong, 1 something is.
+
+    With --json: ok, registry, transactions, promotions, signed, problems (of the log, in words), findings (kind,
+    collection, alias, seq, message).
+
+    \b
+    art registry audit
+    art registry audit --signed-by keys/release.pub --policy policy.toml
+    """
+    from ..tracking.keys import find_keys
+    from ..tracking.registry_verification import audit_registry
+    from ..tracking.settings import find_signing
+    from .policies import read_policy_file
+
+    workspace = open_workspace()
+    keys = find_keys(signers, find_signing()) if signers else workspace.trusted
+    given = None if policy_file is None else read_policy_file(policy_file)
+    check = audit_registry(workspace, open_registry(workspace, registry).path, keys, given)
+    if as_json:
+        findings = [
+            {"kind": f.kind, "collection": f.collection, "alias": f.alias, "seq": f.seq, "message": f.message}
+            for f in check.findings
+        ]
+        counts = {"transactions": check.transactions, "promotions": check.promotions, "signed": check.signed}
+        record = {"ok": check.ok, "registry": str(check.project), **counts}
+        say_json({**record, "problems": check.problems, "findings": findings})
+        return 0 if check.ok else 1
+    for message in [*check.problems, *(finding.message for finding in check.findings)]:
+        say(f"{click.style('wrong', fg='red')}  {printable(message)}")
+    verdict = click.style("ok", fg="green") if check.ok else click.style("not ok", fg="red")
+    signed = "" if keys is None else f", {check.signed} signed by {', '.join(keys.names())}"
+    say(
+        f"{verdict}: {check.project}, {check.transactions} transactions, {check.promotions} promotions{signed}"
+    )
+    return 0 if check.ok else 1
 
 
 @registry.command()

@@ -82,7 +82,8 @@ def verify(
     answer, or a newer client has written to it. Each problem is one line that names the files it concerns.
 
     With --signed-by one version is followed from its bytes over its manifest, its record and the chain of the log to
-    the signature, offline; the key is a file, or the name of a trusted one. See "art sign".
+    the signature, offline; the key is a file, or the name of a trusted one. See "art sign". Of an alias that was
+    promoted also the promotion must be signed, and its policy have passed.
 
     A repair never replaces what is whole: a pack is put back byte for byte, from a copy or from its objects wherever
     they are found; transactions when the chain proves them; checkpoints and segments are made again from the log.
@@ -149,13 +150,17 @@ def _verify_folder(name: str, root: Path, as_json: bool) -> int:
 
 def _verify_signed(name: str, signers: tuple[str, ...], as_json: bool) -> int:
     from ..tracking.keys import find_keys
+    from ..tracking.registries import find_model
+    from ..tracking.registry_verification import promotion_steps
     from ..tracking.settings import find_signing
     from ..tracking.signed_verification import verify_signed
 
     keys = find_keys(signers, find_signing())
     workspace = open_workspace()
+    wanted = find_model(workspace, name)
     with progress("verifying", lambda: None) as advance:
-        check = verify_signed(workspace, name, keys, advance)
+        check = verify_signed(workspace, str(wanted), keys, advance)
+    check.steps += promotion_steps(workspace, wanted, keys)
     if as_json:
         steps = [{"name": step.name, "ok": step.ok, "detail": step.detail} for step in check.steps]
         found = {"ok": check.ok, "name": str(check.name), "digest": check.digest}

@@ -46,7 +46,7 @@ class Signed:
     """Who has said something about the version, as far as it is believed."""
 
     approvers: Mapping[str, str] = field(default_factory=dict)  # name → the id of the approval
-    signers: Sequence[str] = ()
+    signers: Callable[[], Sequence[str]] = tuple  # names of the trusted keys that signed it, when it is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +307,7 @@ class Facts:
         if root == "approvals":
             return _counted(self._signed.approvers, steps, arguments)
         if root == "signatures":
-            return _counted(self._signed.signers, steps, arguments)
+            return _counted(self._signed.signers(), steps, arguments)
         return subject.look(steps, arguments)
 
     def _age(self, step: Step) -> Found:

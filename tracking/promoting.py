@@ -24,7 +24,7 @@ from ..artifacts.protection import (
     find_promoted,
 )
 from ..artifacts.references import References
-from ..artifacts.state import Promoted
+from ..artifacts.state import ProjectState, Promoted
 from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..registry.facts import Facts, Signed, Subject, Surroundings
@@ -38,10 +38,12 @@ from ..registry.promotion import (
     promoted_before,
     rules_of,
 )
-from ..storage.actor import this_actor
+from ..storage.actor import this_actor, utc_now
 from ..storage.errors import ConflictError, NotFoundError
+from ..storage.transaction import Op
 from .artifact_reading import reference_options
 from .links import link_version
+from .pen import Pen
 from .workspace import Workspace
 
 
@@ -147,12 +149,13 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
         )
     policies = policies_for(state, collection, wish.policy)
     rules = rules_of(policies, wish.alias, wish.kind)
+    pen = Pen(workspace, version.project)
     clauses: list[Judged] = []
     counted: dict[str, str] = {}
     if rules:
         catalog = workspace.catalog()
         try:
-            facts, counted = _facts(workspace, catalog, version, wish.alias, incumbent)
+            facts, counted = _facts(workspace, catalog, version, wish.alias, incumbent, pen)
             clauses = judged(rules, facts)
         finally:
             catalog.close()
@@ -166,8 +169,18 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
         policies=[applied.record() for applied in policies],
         clauses=clauses,
         approvals=sorted(counted.values()),
+        time=utc_now(),
+        again=pen.must_promote_again(version.name, wish.alias, incumbent),
     )
-    ops = [] if wish.is_tried else project.commit(lambda state: decide_promotion(state, promotion))
+    if not wish.is_tried and promotion.verdict == "pass":
+        pen.sign_version(version)
+    ops = (
+        []
+        if wish.is_tried
+        else project.commit(
+            lambda state: pen.with_result(version, decide_promotion(state, promotion, pen.sign))
+        )
+    )
     return Decision(
         name=str(version.name),
         alias=wish.alias,
@@ -184,7 +197,7 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
 
 
 def _facts(
-    workspace: Workspace, catalog: Catalog, version: Version, alias: str, incumbent: int | None
+    workspace: Workspace, catalog: Catalog, version: Version, alias: str, incumbent: int | None, pen: Pen
 ) -> tuple[Facts, dict[str, str]]:
     around = Surroundings(
         catalog,
@@ -194,13 +207,16 @@ def _facts(
     )
     candidate = _subject(workspace, around, version)
     found = approvals_of(catalog, str(version.project), version.collection, version.state.number, alias)
-    counted = approvers(found, candidate.author)
+    counted = approvers(pen.believed(found), candidate.author)
     in_place = None
     if incumbent is not None:
         in_place = _subject(
             workspace, around, workspace.version(replace(version.name, reference=f"v{incumbent}"))
         )
-    return Facts(around, candidate, in_place, Signed(counted)), counted
+    source = workspace.parse(str(candidate.source))
+    return Facts(
+        around, candidate, in_place, Signed(counted, lambda: pen.signers(version.name, source))
+    ), counted
 
 
 def _subject(workspace: Workspace, around: Surroundings, version: Version) -> Subject:
@@ -217,9 +233,9 @@ def approve(workspace: Workspace, name: ArtifactName | str, alias: str, comment:
     Raises: NotFoundError, InvalidNameError, CommError.
     """
     version = workspace.version(name)
-    id = uuid.uuid4().hex
+    id, now, pen = uuid.uuid4().hex, utc_now(), Pen(workspace, version.project)
     workspace.project(version.project).commit(
-        lambda state: decide_approval(state, version.name, alias, id, comment)
+        lambda state: decide_approval(state, version.name, alias, id, comment, time=now, sign=pen.sign)
     )
     return id
 
@@ -247,10 +263,14 @@ def protect(
     workspace: Workspace, name: ArtifactName, alias: str, *, protected: bool = True, reason: str = ""
 ) -> bool:
     """Protect an alias of a collection, or end that; whether anything changed. Raises: NotFoundError, UsageError."""
-    ops = workspace.project(name.project).commit(
-        lambda state: decide_protection(state, name.collection, alias, protected=protected, reason=reason)
-    )
-    return bool(ops)
+    now, pen = utc_now(), Pen(workspace, name.project)
+
+    def decide(state: ProjectState) -> Sequence[Op]:
+        return decide_protection(
+            state, name.collection, alias, protected=protected, reason=reason, time=now, sign=pen.sign
+        )
+
+    return bool(workspace.project(name.project).commit(decide))
 
 
 def _label(number: int | None) -> str | None:

@@ -54,7 +54,7 @@ class SignedCheck:
 
 
 @dataclass(slots=True)
-class _Signatures:
+class Signatures:
     """What the attestations of a version have come to."""
 
     good: list[tuple[Attestation, tuple[str, ...], Subject, LogPosition]] = field(default_factory=list)
@@ -77,7 +77,7 @@ def verify_signed(
         manifest = _manifest(direct)
         stored = _bytes(direct, progress) if manifest.ok else Step("bytes", None, "the manifest names them")
         check.steps += [stored, manifest, _record(facts, version)]
-        signatures = _open(facts, version, keys)
+        signatures = open_signatures(facts, version, keys)
         check.steps.append(_chain(facts, log, version, signatures))
         check.steps.append(_signature(signatures, keys, check))
     return check
@@ -150,9 +150,9 @@ def _read_log(store: Store, version: Version) -> tuple[LogFacts, LogCheck]:
     return facts, log
 
 
-def _open(facts: LogFacts, version: Version, keys: TrustedKeys) -> _Signatures:
+def open_signatures(facts: LogFacts, version: Version, keys: TrustedKeys) -> Signatures:
     """The statements about the version that one of `keys` has signed, and those that do not hold."""
-    found = _Signatures()
+    found = Signatures()
     for attestation in facts.attestations.get((version.collection, version.state.number), ()):
         if attestation.kind != VERSION:
             continue
@@ -169,7 +169,7 @@ def _open(facts: LogFacts, version: Version, keys: TrustedKeys) -> _Signatures:
     return found
 
 
-def _chain(facts: LogFacts, log: LogCheck, version: Version, signatures: _Signatures) -> Step:
+def _chain(facts: LogFacts, log: LogCheck, version: Version, signatures: Signatures) -> Step:
     problems = [str(problem.error) for problem in log.problems if not problem.is_advisory]
     if log.newer is not None:
         problems.append(f"the log has {log.newer}, written by a newer lineart; upgrade")
@@ -199,7 +199,7 @@ def _chain(facts: LogFacts, log: LogCheck, version: Version, signatures: _Signat
     return Step("log", True, whole + pin)
 
 
-def _signature(signatures: _Signatures, keys: TrustedKeys, check: SignedCheck) -> Step:
+def _signature(signatures: Signatures, keys: TrustedKeys, check: SignedCheck) -> Step:
     by_name = {name: made for made, names, _, _ in signatures.good for name in names}
     check.signers = [name for name in keys.names() if name in by_name]
     missing = [name for name in keys.names() if name not in by_name]
@@ -211,7 +211,7 @@ def _signature(signatures: _Signatures, keys: TrustedKeys, check: SignedCheck) -
     return Step("signature", True, f"signed by {', '.join(words)}{note}")
 
 
-def _why_missing(signatures: _Signatures, keys: TrustedKeys, missing: Sequence[str]) -> str:
+def _why_missing(signatures: Signatures, keys: TrustedKeys, missing: Sequence[str]) -> str:
     """Of what bears the key's id the reason, else that there is none."""
     ids = {key_id for key_id in keys if keys.name(key_id) in missing}
     own = [reason for found, reason in signatures.bad if ids & set(signed_by(found))]

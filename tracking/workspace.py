@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..artifacts.decisions import find_collection, find_version
-from ..artifacts.names import ArtifactName, ProjectName, nearest
+from ..artifacts.decisions import LATEST, find_collection, find_version
+from ..artifacts.names import ArtifactName, ProjectName, nearest, parse_version
 from ..artifacts.project import Project
 from ..artifacts.state import ProjectState
 from ..artifacts.version import Version
@@ -17,7 +19,11 @@ from ..storage.errors import NotFoundError
 from ..storage.notes import Notes
 from ..storage.store import Machine, Store, StoreSettings, open_backend, project_prefix
 from .run_folder import live_roots
-from .settings import DEFAULT_ENTITY, StoreChoice
+from .settings import DEFAULT_ENTITY, StoreChoice, find_signing
+
+if TYPE_CHECKING:  # signatures are for those who trust some keys only
+    from ..registry.signing import TrustedKeys
+    from .trust import AuditedLog
 
 
 class Workspace:
@@ -29,6 +35,7 @@ class Workspace:
         self.project_name = project
         self.data = data if data is not None else store.cache
         self._projects: dict[ProjectName, Project] = {}
+        self._audited: dict[ProjectName, AuditedLog] = {}
 
     @classmethod
     def open(
@@ -95,9 +102,34 @@ class Workspace:
         """The version that a name means now. Raises: NotFoundError with the nearest names."""
         wanted = self.parse(name) if isinstance(name, str) else name
         state = self._state(wanted)
-        found = find_version(state, wanted, deleted_too=deleted_too)
+        found = find_version(state, self._believed(wanted, state), deleted_too=deleted_too)
         kind = state.collections[wanted.collection].type
         return Version(self.store, wanted.project, wanted.collection, kind, found)
+
+    def _believed(self, name: ArtifactName, state: ProjectState) -> ArtifactName:
+        """An alias as those read it who trust some keys only (`trust`); any other name as it is."""
+        collection = state.collections.get(name.collection)
+        is_alias = parse_version(name.reference) is None and name.reference != LATEST
+        if collection is None or not is_alias or not self.trusted:
+            return name
+        from .trust import AuditedLog
+
+        log = self._audited.get(name.project)
+        if log is None:
+            log = self._audited[name.project] = AuditedLog(self.store, name.project, self.trusted)
+        stated = collection.aliases.get(name.reference)
+        number = log.target(name, stated)
+        return name if number == stated else replace(name, reference=f"v{number}")
+
+    @cached_property
+    def trusted(self) -> TrustedKeys | None:
+        """The keys that the settings trust, None when they name none. Raises: NotFoundError, UsageError."""
+        choice = find_signing()
+        if not choice.trusted:
+            return None
+        from .keys import read_trusted
+
+        return read_trusted(choice)
 
     def versions(self, collection: str, project: ProjectName | None = None) -> list[Version]:
         """The live versions of a collection, oldest first. Raises: NotFoundError."""

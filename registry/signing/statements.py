@@ -67,12 +67,13 @@ class PromotionFacts:
     subject: Subject  # the version that it moved to
     alias: str
     from_version: str | None  # full name of the version that it pointed to
-    number: int  # of this alias's promotions, from 0
+    number: int  # of this alias's promotions, from 1
     previous: str | None  # digest of the one before
     policy: str | None  # digest of the policy file; None: there was none
     verdict: str  # pass, fail or undecided; what is promoted against a verdict says so in `reason`
     reason: str
     time: str  # as the log writes it
+    decision: str  # BLAKE3 of the op with all of the above, the clauses and the approvals that were counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ def promotion_statement(facts: PromotionFacts) -> Statement:
             "verdict": facts.verdict,
             "reason": facts.reason,
             "time": facts.time,
+            "decision": {"blake3": facts.decision},
         },
     )
 

@@ -1,0 +1,189 @@
+"""What a log says that should not be there: moves beside promotion, forged and replayed words, other policies. Pure.
+
+Fed with a log from its first transaction on. Whether the log itself is whole (bytes, chain, no hole) is for
+`artifacts.log_check`; this looks at what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..artifacts.protection import policy_text
+from ..artifacts.state import CollectionState
+from ..storage.errors import IntegrityError
+from ..storage.transaction import Op, Transaction, actor_of
+from .signing.decisions import check_decision
+from .signing.keys import TrustedKeys
+from .signing.log_facts import LogFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the log that should not be there."""
+
+    kind: str  # move, promotion, protection, approval, policy
+    collection: str
+    alias: str | None
+    seq: int
+    message: str
+
+
+@dataclass(slots=True)
+class Trusted:
+    """Where an alias points for those who believe trusted keys only."""
+
+    is_guarded: bool = False  # protected, as far as a trusted key has not ended it
+    number: int | None = None
+    since: str = ""  # the protection that holds
+    refused: list[str] = field(default_factory=list)  # what was not believed, in words
+
+
+class Audit:
+    """The findings about a project's log, and where its aliases point for those who trust some keys."""
+
+    def __init__(self, log: LogFacts, trusted: TrustedKeys | None = None) -> None:
+        """Without `trusted` keys what is said is taken as it is, and only its order and its digests are looked at."""
+        self.log = log
+        self.findings: list[Finding] = []
+        self.promotions = 0
+        self.signed = 0  # promotions that a trusted key stands for
+        self.targets: dict[tuple[str, str], Trusted] = {}
+        self._trusted = trusted
+        self.approvers: dict[
+            str, tuple[str, ...]
+        ] = {}  # id of an approval that is believed → whose keys signed it
+        self._approvals: dict[str, tuple[str, int, str]] = {}  # id → collection, version, alias
+        self._used: set[str] = set()
+
+    def take(self, transaction: Transaction) -> None:
+        """Go on to the state after `transaction`. Raises: IntegrityError when it contradicts what came before."""
+        before = self.log.state
+        self.log.take(transaction)
+        for op in transaction.ops:
+            look = _LOOKS.get(op["op"])
+            if look is not None:
+                look(self, op, transaction, before.collections.get(op["collection"]))
+
+    def _find(self, kind: str, op: Op, transaction: Transaction, message: str) -> None:
+        alias = op.get("alias")
+        name = f"{op['collection']}:{alias}" if alias else op["collection"]
+        said = f"transaction {transaction.seq}: {kind} of {name}: {message}"
+        self.findings.append(Finding(kind, op["collection"], alias, transaction.seq, said))
+        if alias is not None and kind in ("move", "promotion", "protection"):
+            self._target(op).refused.append(said)
+
+    def _target(self, op: Op) -> Trusted:
+        return self.targets.setdefault((op["collection"], op["alias"]), Trusted())
+
+    def _signers(self, kind: str, op: Op, transaction: Transaction) -> tuple[str, ...] | None:
+        """The trusted keys that stand for the op, None when none does; without keys to trust all is taken as it is."""
+        if self._trusted is None:
+            return ()
+        try:
+            return check_decision(op, self.log, self._trusted)
+        except IntegrityError as error:
+            self._find(kind, op, transaction, str(error))
+            return None
+
+    def _move(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+        target = self._target(op)
+        if target.is_guarded:
+            actor = actor_of(op, transaction)
+            goal = "nothing" if op["to"] is None else f"v{op['to']}"
+            who = f"{actor.get('user') or '?'}@{actor.get('host') or '?'}"
+            self._find("move", op, transaction, f"to {goal} by {who}, without a promotion; it is ignored")
+        else:
+            target.number = op["to"]
+
+    def _protect(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+        target = self._target(op)
+        if op["protected"]:  # to guard more is believed of anybody
+            target.is_guarded = True
+            found = self.log.state.collections[op["collection"]].protected.get(op["alias"])
+            target.since = found or ""
+        elif self._trusted is not None and op.get("since") != target.since:
+            self._find("protection", op, transaction, "it ends another one than the one that holds")
+        elif self._signers("protection", op, transaction) is not None:
+            target.is_guarded = False
+
+    def _promote(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+        self.promotions += 1
+        target, count = self._target(op), len(self.findings)
+        signers = self._signers("promotion", op, transaction)
+        if signers is not None:
+            target.number = op["to"]
+            self.signed += bool(signers)
+        if op["verdict"] != "pass" or any(c["verdict"] != "pass" for c in op["clauses"]):
+            self._find("promotion", op, transaction, "not all of its clauses had passed")
+        self._look_at_policies(op, transaction, before)
+        self._look_at_approvals(op, transaction)
+        if len(self.findings) > count and self._trusted is None:
+            target.refused.append(self.findings[-1].message)
+
+    def _look_at_policies(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+        said = {policy["of"]: policy for policy in op["policies"]}
+        for policy in said.values():
+            if policy_text(str(policy["text"])).digest != policy["digest"]:
+                self._find(
+                    "policy", op, transaction, f"its text is not the one of digest {policy['digest'][:12]}"
+                )
+        registry = self.log.state.registry
+        for of, known in (
+            ("registry", None if registry is None else registry.policy),
+            ("model", None if before is None else before.policy),
+        ):
+            digest = None if of not in said else said[of]["digest"]
+            if digest != (None if known is None else known.digest):
+                found, wanted = (d[:12] if d else "none" for d in (digest, known and known.digest))
+                self._find(
+                    "policy",
+                    op,
+                    transaction,
+                    f"it was judged by {found} as that of the {of}, which was {wanted}",
+                )
+
+    def _look_at_approvals(self, op: Op, transaction: Transaction) -> None:
+        about = op["collection"], op["to"], op["alias"]
+        for id in op["approvals"]:
+            given = self._approvals.get(id)
+            if given is None:
+                self._find("approval", op, transaction, f"approval {id[:12]} that it counts was never given")
+            elif given != about:
+                self._find(
+                    "approval",
+                    op,
+                    transaction,
+                    f"approval {id[:12]} that it counts is of v{given[1]} for {given[2]}",
+                )
+            elif id in self._used:
+                self._find(
+                    "approval", op, transaction, f"approval {id[:12]} that it counts was used up before"
+                )
+            self._used.add(id)
+
+    def _approve(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+        about = op["collection"], op["version"], op["alias"]
+        given = self._approvals.get(op["id"])
+        if given is not None:
+            first = f"v{given[1]} for {given[2]}"
+            self._find("approval", op, transaction, f"approval {op['id'][:12]} of {first} is said again")
+            return
+        version = self.log.state.collections[op["collection"]].versions.get(op["version"])
+        if version is None or version.digest != op["digest"]:
+            other = f"approval {op['id'][:12]} is of another content than v{op['version']}"
+            self._find("approval", op, transaction, other)
+            return
+        signers = self._signers("approval", op, transaction)
+        if signers is not None:
+            self._approvals[op["id"]] = about
+            self.approvers[op["id"]] = signers
+
+
+_LOOKS: Mapping[str, Any] = {
+    "alias.move": Audit._move,
+    "alias.protect": Audit._protect,
+    "alias.promote": Audit._promote,
+    "approval.give": Audit._approve,
+}
