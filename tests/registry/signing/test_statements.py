@@ -51,6 +51,7 @@ PROMOTION = PromotionFacts(
     verdict="pass",
     reason="better",
     time=TIME,
+    decision=B,
 )
 APPROVAL = ApprovalFacts(subject=SUBJECT, alias="production", id="9c", comment="fine", time=TIME)
 POLICY = PolicyFacts(
