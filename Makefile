@@ -32,6 +32,7 @@ check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/model-signing.stamp $(V
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python docs/generate_cli.py --check
+	@$(BIN)/python docs/generate_policies.py --check
 	@$(BIN)/python -m pytest
 
 bench: $(VENV)/dev.stamp ## run every benchmark: seconds, bytes and ratios
@@ -39,6 +40,7 @@ bench: $(VENV)/dev.stamp ## run every benchmark: seconds, bytes and ratios
 
 docs: $(VENV)/dev.stamp ## write docs/cli.md anew from the commands
 	@$(BIN)/python docs/generate_cli.py
+	@$(BIN)/python docs/generate_policies.py
 
 lock: $(VENV)/made.stamp ## write requirements/*.lock anew from pyproject.toml; UPGRADE=1 takes the newest releases
 	@$(PIP) install uv

@@ -47,6 +47,7 @@ WORDS: Sequence[Word] = (
     Word("lineage.inputs", "number", "versions that it was made from directly"),
     Word("lineage.upstream", "number", "versions that it was made from, directly or not"),
     Word("lineage.untracked", "number", "files that runs upstream read and no version has (observed inputs)"),
+    Word("lineage.unobserved", "number", "runs upstream of which nobody has observed what they read"),
     Word("lineage.missing", "number", "versions upstream that are not in this store"),
     Word("lineage.deleted", "number", "versions upstream that were deleted"),
     Word("lineage.changed", "number", "references upstream whose place holds something else now; asks those places"),
@@ -68,7 +69,7 @@ _SUBJECT = ("run", "config", "version", "git", "files", "eval")
 _NEXT = {
     "version": ("size", "files", "references", "type", "description", "tags", "aliases", "metadata"),
     "git": ("clean", "commit", "branch", "remote"),
-    "lineage": ("inputs", "upstream", "untracked", "missing", "deleted", "changed", "tagged"),
+    "lineage": ("inputs", "upstream", "untracked", "unobserved", "missing", "deleted", "changed", "tagged"),
     "files": ("types", "pickles"),
     "approvals": ("by",),
     "signatures": ("by",),
