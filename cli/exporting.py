@@ -124,6 +124,10 @@ def _write(target: Path, text: str) -> None:
     try:
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, target)
+    except OSError as error:
+        from ..storage.errors import UsageError
+
+        raise UsageError(f"{target}: {error.strerror or error}; choose another file") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

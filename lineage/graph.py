@@ -139,9 +139,9 @@ class LineageGraph:
         for link, source in self._catalog.rows(
             "SELECT link_id, source_id FROM links WHERE is_new ORDER BY ALL"
         ):
-            if link in versions:
+            if link in versions or source in versions:
                 links.add((source, link))
-                versions[source] = None
+                versions |= {source: None, link: None}
         graph = self._graph(f"{project}/", "both", parts, versions, links, 0)
         graph.graph["focus"] = None
         return graph

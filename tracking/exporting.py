@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..artifacts.names import ProjectName
 from ..artifacts.references import References
@@ -41,24 +41,37 @@ def export_version(
 
     wanted = find_format(format_name)
     demand_kind(wanted, str(version.name), version.type)
-    if not wanted.has_options and (direction is not None or depth is not None):
-        raise UsageError(f"format {wanted.name!r} describes one version: a direction or depth has no meaning")
+    for option, value in (("direction", direction), ("depth", depth)):
+        if value is not None and option not in wanted.options:
+            raise UsageError(f"format {wanted.name!r} takes no {option}: it decides itself what it tells of")
     if wanted.subject == "version" and version.state.deleted:
         raise UsageError(
             f"format {wanted.name!r} tells of files, and {version.name} was deleted; undelete it first"
         )
-    if not wanted.has_options:
-        depth = 2 if version.state.source is not None else 1  # through a link to its source
     catalog = workspace.catalog()
     try:
-        graph = LineageGraph(catalog).build(
-            str(version.name), direction=direction or wanted.direction, depth=depth
-        )
+        if wanted.options:
+            direction = direction or wanted.direction
+            graph = LineageGraph(catalog).build(str(version.name), direction=direction, depth=depth)
+        else:
+            graph = _neighbours(catalog, version, wanted)
         if wanted.subject == "graph":
             return _of_graph(workspace, catalog, graph, wanted, with_tables)
         return _of_version(workspace, catalog, read_extent(catalog, graph), version, wanted)
     finally:
         catalog.close()
+
+
+def _neighbours(catalog: Catalog, version: Version, wanted: Format) -> nx.MultiDiGraph[str]:
+    """What a version was directly made from and, if it matters, used by; of a link that of its source, too."""
+    import networkx as nx
+
+    builder, name, source = LineageGraph(catalog), str(version.name), version.state.source
+    graph = builder.build(name, direction=wanted.direction, depth=1)
+    if source is None:
+        return graph
+    around = builder.build(source, direction=wanted.direction, depth=1)
+    return cast("nx.MultiDiGraph[str]", nx.compose(around, graph))
 
 
 def export_project(

@@ -10,6 +10,7 @@ for Croissant finds columns by their names. Columns of structures and maps are l
 from __future__ import annotations
 
 import base64
+import glob
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from .extent import Extent, VersionRecord
 from .tables import Column, Table, table_format
 
 SET_FILES = 10  # from so many on, files of one kind in one folder are a set
-_MANIFEST = "manifest"
+_MANIFEST = "manifest!"  # no path has such an id: _id() escapes the mark
 _CROISSANT_TERMS = (
     "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet", "format",
     "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
@@ -65,7 +66,7 @@ def croissant_dataset(extent: Extent, version: VersionRecord, contents: Contents
         distribution += [_set(pattern, members) for pattern, members in sets.items()]
     places = {entry.path: {"fileObject": {"@id": _id(entry.path)}} for entry in named}
     for pattern, members in sets.items():
-        places |= {entry.path: {"fileSet": {"@id": _id(pattern)}} for entry in members}
+        places |= {entry.path: {"fileSet": {"@id": _set_id(pattern)}} for entry in members}
     tables = _one_for_each_place([table for table in contents.tables if table.has_names], places)
     document: dict[str, Any] = {
         "@context": _context(),
@@ -127,9 +128,10 @@ def _split(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, list[Entry]
 
 
 def _pattern(path: str) -> str:
+    """The files of one ending in one folder."""
     folder, slash, name = path.rpartition("/")
     stem, dot, ending = name.rpartition(".")
-    return f"{folder}{slash}*.{ending}" if dot and stem else f"{folder}{slash}*"
+    return f"{glob.escape(folder)}{slash}*{f'.{glob.escape(ending)}' if dot and stem else ''}"
 
 
 def _recorded(entry: Entry) -> tuple[str, str] | None:
@@ -147,7 +149,11 @@ def _recorded(entry: Entry) -> tuple[str, str] | None:
 
 def _id(path: str) -> str:
     """The path as a relative reference, for a JSON-LD id is one."""
-    return quote(path, safe="/*")
+    return quote(path)
+
+
+def _set_id(pattern: str) -> str:
+    return f"{_id(pattern)}!set"
 
 
 def _file(entry: Entry, base: str, contents: Contents) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _set(pattern: str, members: Sequence[Entry]) -> dict[str, Any]:
     size_bytes = sum(entry.size_bytes or 0 for entry in members)
     return {
         "@type": "cr:FileSet",
-        "@id": _id(pattern),
+        "@id": _set_id(pattern),
         "name": pattern,
         "description": f"{len(members)} files, {size_bytes} bytes",
         "containedIn": {"@id": _MANIFEST},
@@ -207,7 +213,7 @@ def _one_for_each_place(tables: Sequence[Table], places: Mapping[str, Mapping[st
 
 
 def _record_set(table: Table, place: Mapping[str, Any]) -> dict[str, Any]:
-    name = f"records/{_id(table.path)}"
+    name = f"{_id(table.path)}!rows"
     fields = [_field(name, column, place) for column in table.columns]
     return {
         "@type": "cr:RecordSet",

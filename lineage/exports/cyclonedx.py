@@ -43,7 +43,7 @@ def cyclonedx_bom(
     libraries = [found for line in packages if (found := _library(line)) is not None]
     others = [_component(other) for other in extent.versions.values() if other is not version]
     subject = _subject(extent, version, contents)
-    return {
+    bom: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -66,6 +66,9 @@ def cyclonedx_bom(
         "components": [*others, *libraries],
         "dependencies": _dependencies(extent, version, [str(found["bom-ref"]) for found in libraries]),
     }
+    if extent.graph.graph.get("omitted"):
+        bom["compositions"] = [{"aggregate": "incomplete", "dependencies": [_reference(version.version_id)]}]
+    return bom
 
 
 def _component(version: VersionRecord) -> dict[str, Any]:

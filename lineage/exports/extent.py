@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import Catalog
@@ -112,10 +112,22 @@ class Extent:
     versions: Mapping[str, VersionRecord]
     runs: Mapping[str, RunRecord]
     edges: tuple[EdgeRecord, ...]
+    _by_run: Mapping[str, list[EdgeRecord]] = field(init=False, repr=False)
+    _makers: Mapping[str, str] = field(init=False, repr=False)
 
-    def edges_of(self, run_id: str, kind: str) -> list[EdgeRecord]:
-        """The uses or productions of a run, oldest first."""
-        return [edge for edge in self.edges if edge.run_id == run_id and edge.kind == kind]
+    def __post_init__(self) -> None:
+        by_run: dict[str, list[EdgeRecord]] = {}
+        makers: dict[str, str] = {}
+        for edge in self.edges:
+            by_run.setdefault(edge.run_id, []).append(edge)
+            if edge.kind == "produced" and edge.is_new:
+                makers.setdefault(edge.version_id, edge.run_id)
+        object.__setattr__(self, "_by_run", by_run)
+        object.__setattr__(self, "_makers", makers)
+
+    def edges_of(self, run_id: str, kind: str | None = None) -> list[EdgeRecord]:
+        """The uses (``used``) or productions (``produced``) of a run, or both, oldest first."""
+        return [edge for edge in self._by_run.get(run_id, ()) if kind in (None, edge.kind)]
 
     def source_of(self, version_id: str) -> str:
         """The version whose content a link shares, through links of links; of any other version itself."""
@@ -127,11 +139,8 @@ class Extent:
 
     def maker_of(self, version_id: str) -> RunRecord | None:
         """The run that made the version (of a link: its source); None when it was logged outside of one."""
-        source = self.source_of(version_id)
-        for edge in self.edges:
-            if edge.kind == "produced" and edge.is_new and edge.version_id == source:
-                return self.runs.get(edge.run_id)
-        return None
+        maker = self._makers.get(self.source_of(version_id))
+        return None if maker is None else self.runs.get(maker)
 
     def inputs_of(self, version_id: str) -> list[EdgeRecord]:
         """What the version was made from: the inputs of its run that the graph draws to it, with their roles."""
@@ -222,7 +231,9 @@ def metrics_of(run: RunRecord) -> dict[str, float]:
 
 
 def _is_metric(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def text_of(value: object) -> str:

@@ -22,7 +22,7 @@ class Format:
     subject: Literal["graph", "version"]  # a graph: of a version or of a whole project
     direction: Direction = "both"  # of the graph around a version, unless another one is asked for
     kind: Literal["any", "dataset", "model"] = "any"  # what the version has to be
-    has_options: bool = True  # whether direction and depth can be chosen
+    options: tuple[str, ...] = ("direction", "depth")  # what of the graph around a version can be chosen
 
 
 FORMATS: dict[str, Format] = {
@@ -30,11 +30,9 @@ FORMATS: dict[str, Format] = {
     for found in (
         Format("openlineage", "OpenLineage run events, one JSON object a line", "graph"),
         Format("prov", "W3C PROV as JSON", "graph"),
-        Format("cyclonedx", "CycloneDX 1.6 bill of materials of a model or dataset", "version", "upstream"),
-        Format(
-            "croissant", "Croissant 1.0 description of a dataset", "version", "upstream", "dataset", False
-        ),
-        Format("model-card", "Hugging Face model card with front matter", "version", "both", "model", False),
+        Format("cyclonedx", "CycloneDX bill of materials", "version", "upstream", options=("depth",)),
+        Format("croissant", "Croissant description of a dataset", "version", "upstream", "dataset", ()),
+        Format("model-card", "Hugging Face model card", "version", "both", "model", ()),
         Format("mermaid", "Mermaid flowchart", "graph"),
         Format("dot", "Graphviz's language", "graph"),
         Format("graphml", "GraphML", "graph"),

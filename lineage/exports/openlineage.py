@@ -87,7 +87,7 @@ def namespace_of(project: str) -> str:
 
 def _last_time(extent: Extent, run: RunRecord) -> str:
     """Of an ended run its end; of one that runs, or has ended without a word, the last that is known of it."""
-    known = [edge.time for edge in extent.edges if edge.run_id == run.run_id]
+    known = [edge.time for edge in extent.edges_of(run.run_id)]
     return run.finished_at or max([run.created_at, *known])
 
 

@@ -82,7 +82,9 @@ def _put_version(document: _Document, version: VersionRecord) -> None:
             "lineart:deleted": version.deleted or None,
         },
     )
-    document.put("entity", collection, {"prov:label": version.collection, "prov:type": _name("prov:Entity")})
+    document.put(
+        "entity", collection, {"prov:label": version.collection, "prov:type": _name("lineart:Collection")}
+    )
     document.relate("specializationOf", {"prov:specificEntity": entity, "prov:generalEntity": collection})
     if version.user:
         document.relate("wasAttributedTo", {"prov:entity": entity, "prov:agent": document.user(version.user)})

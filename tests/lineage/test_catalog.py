@@ -16,7 +16,6 @@ import builders
 import lineart
 import scenario
 from lineart.lineage import Catalog
-from lineart.lineage.facts import TABLES
 from lineart.lineage.schema import PUBLIC
 from lineart.storage.errors import Error, UsageError
 
