@@ -61,11 +61,11 @@ def read_tables(entries: Sequence[Entry], opened: Opener) -> list[Table]:
 
     `opened` gives a seekable reader of a path; of Parquet its footer is read, of text the first rows.
     """
-    chosen = [
-        (entry.path, found)
-        for entry in entries
-        if entry.kind in ("file", "executable", "reference") and (found := table_format(entry.path))
-    ]
+    chosen: list[tuple[str, TableFormat]] = []
+    for entry in entries:
+        form = table_format(entry.path)
+        if form is not None and entry.kind in ("file", "executable", "reference"):
+            chosen.append((entry.path, form))
     if not chosen:
         return []
     import duckdb

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import attr
-import openlineage.client.generated as generated
 import pytest
 from jsonschema import Draft202012Validator
+from openlineage.client import generated
 from openlineage.client.generated.base import BaseFacet, RunEvent
 
 import lineart
@@ -182,7 +182,12 @@ def test_running_and_preempted_runs_and_git(tmp_path: Any) -> None:
     workspace = scenario.workspace()
     git = {"commit": "ab" * 20, "branch": "main", "remote": "git@example.org:team/code.git", "dirty": True}
     ops: list[dict[str, Any]] = [
-        {"op": "run.start", "run": "r1", "config": {}, "capture": {"git": git, "command": ["src/train.py", "-x"]}},
+        {
+            "op": "run.start",
+            "run": "r1",
+            "config": {},
+            "capture": {"git": git, "command": ["src/train.py", "-x"]},
+        },
         {"op": "run.start", "run": "r2", "config": {}, "capture": {}},
         {"op": "run.finish", "run": "r2", "state": "preempted", "exit_code": 1, "summary": {}, "error": None},
     ]
@@ -217,7 +222,11 @@ def test_link_names_what_it_links(story: None) -> None:
     extent = extent_of(LINK)
     events = openlineage_events(extent, PRODUCER)
     check(events)
-    used = next(event for event in reversed(events) if event["inputs"] and event["job"]["namespace"] == "art://team/serving")
+    used = next(
+        event
+        for event in reversed(events)
+        if event["inputs"] and event["job"]["namespace"] == "art://team/serving"
+    )
     (link,) = used["inputs"]
     assert link["facets"]["symlinks"]["identifiers"] == [
         {"namespace": f"art://{PROJECT}", "name": MODEL.rpartition("/")[2].partition(":")[0], "type": "LINK"}
