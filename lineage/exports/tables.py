@@ -109,7 +109,15 @@ def _file_system(paths: Sequence[str], opened: Opener) -> Any:
         protocol = _PROTOCOL
         cachable = False
 
-        def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        def _open(
+            self,
+            path: str,
+            mode: str = "rb",
+            block_size: Any = None,
+            autocommit: bool = True,
+            cache_options: Any = None,
+            **options: Any,
+        ) -> Any:
             return opened(paths[_number(path)])
 
         def info(self, path: str, **options: Any) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def _file_system(paths: Sequence[str], opened: Opener) -> Any:
                 size_bytes = stream.seek(0, 2)
             return {"name": path, "size": size_bytes, "type": "file"}
 
-        def glob(self, path: str, **options: Any) -> list[str]:
+        def glob(self, path: str, maxdepth: Any = None, **options: Any) -> list[str]:
             return [path]
 
         def exists(self, path: str, **options: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import networkx as nx
 
@@ -13,7 +14,7 @@ from .conftest import MODEL, PROJECT, project_extent
 
 def test_graph_is_read_back_as_it_was(story: None) -> None:
     graph = project_extent().graph
-    read = nx.parse_graphml(render_graphml(graph), force_multigraph=True)
+    read: Any = nx.parse_graphml(render_graphml(graph), force_multigraph=True)
     assert set(read) == set(graph)
     assert sorted((s, t, d["kind"]) for s, t, d in read.edges(data=True)) == sorted(
         (s, t, d["kind"]) for s, t, d in graph.edges(data=True)

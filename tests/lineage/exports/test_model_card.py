@@ -16,7 +16,7 @@ from .conftest import LINK, MODEL, PROJECT
 IMAGES, GOLDEN = f"{PROJECT}/images:v0", f"{PROJECT}/golden:v0"
 
 
-def card(name: str) -> tuple[ModelCard, dict[str, Any]]:
+def card(name: str) -> tuple[Any, dict[str, Any]]:
     text = lineart.Api().artifact(name).export("model-card")
     front = yaml.safe_load(text.split("---\n")[1])
     return ModelCard(text), front

@@ -7,7 +7,7 @@ import io
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import pytest
@@ -31,10 +31,11 @@ def columns(table: Table) -> list[tuple[str, str]]:
 
 def parquet(tmp_path: Path, rows: int = 1000) -> bytes:
     path = tmp_path / "made.parquet"
-    duckdb.sql(
+    rows_of_all_types: Any = duckdb.sql(
         f"SELECT i::INTEGER AS id, i / 3 AS ratio, 'n' || i AS name, DATE '2026-01-01' AS day, [i] AS list,"
         f" {{'x': i}} AS nested FROM range({rows}) t(i)"
-    ).write_parquet(str(path))
+    )
+    rows_of_all_types.write_parquet(str(path))
     return path.read_bytes()
 
 
