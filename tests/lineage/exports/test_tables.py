@@ -7,7 +7,7 @@ import io
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import duckdb
 import pytest
@@ -31,11 +31,12 @@ def columns(table: Table) -> list[tuple[str, str]]:
 
 def parquet(tmp_path: Path, rows: int = 1000) -> bytes:
     path = tmp_path / "made.parquet"
-    rows_of_all_types: Any = duckdb.sql(
-        f"SELECT i::INTEGER AS id, i / 3 AS ratio, 'n' || i AS name, DATE '2026-01-01' AS day, [i] AS list,"
+    query = (
+        "SELECT i::INTEGER AS id, i / 3 AS ratio, 'n' || i AS name, DATE '2026-01-01' AS day, [i] AS list,"
         f" {{'x': i}} AS nested FROM range({rows}) t(i)"
     )
-    rows_of_all_types.write_parquet(str(path))
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
     return path.read_bytes()
 
 
@@ -76,12 +77,10 @@ def test_names_that_look_like_patterns_are_names() -> None:
 def test_only_the_footer_of_parquet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.parquet"
     noise = random.Random(1)
-    rows = [(noise.randbytes(64).hex(),) for _ in range(20_000)]
-    connection = duckdb.connect()
-    connection.execute("CREATE TABLE t (text VARCHAR)")
-    connection.executemany("INSERT INTO t VALUES (?)", rows[:1])
-    connection.execute("INSERT INTO t SELECT unnest(?::VARCHAR[])", [[row[0] for row in rows]])
-    connection.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+    texts = [noise.randbytes(64).hex() for _ in range(20_000)]
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT unnest(?::VARCHAR[]) AS text", [texts])
+        connection.execute(f"COPY t TO '{path}' (FORMAT parquet)")
     data = path.read_bytes()
     read: list[int] = []
 
