@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "impact": ("questions", "List what would be touched if a version were bad."),
         "why": ("questions", "Tell which data, code and config made a version."),
         "whereis": ("whereis", "Find the versions that contain a file on disk."),
+        "export": ("exporting", "Write lineage, a version or the catalog in a format of other tools."),
     },
     "Labels": {
         "alias": ("labels", "Point an alias to a version, or remove it."),

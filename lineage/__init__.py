@@ -1,7 +1,7 @@
 """Where a version came from and what it touches.
 
 May import: artifacts, storage. Start with `facts` (transactions → rows, pure), then `catalog` (the rows in DuckDB) and
-`schema` (the views); `graph` walks the edges, `questions` answers, `render` draws.
+`schema` (the views); `graph` walks the edges, `questions` answers, `render` draws, `exports` writes for other tools.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from ..storage.sealed import check_seal, seal
 from ..storage.store import Store, project_prefix
 from ..storage.transaction import canonical_json
 from .facts import SCHEMA_VERSION, TABLES, Facts
-from .schema import VIEWS, base_tables
+from .schema import PUBLIC, VIEWS, base_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -98,7 +100,7 @@ class Catalog:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def export(self, target: Path) -> None:
-        """Write a copy: a `.duckdb` file, or a folder of Parquet files.
+        """Write a copy of the documented tables: a `.duckdb` file, or a folder with a Parquet file for each.
 
         Raises: UsageError when it exists or cannot be written.
         """
@@ -106,20 +108,33 @@ class Catalog:
 
         if target.exists():
             raise UsageError(f"{target} exists; choose a new file or folder")
+        # Beside it first: what is broken off leaves no copy that looks whole.
+        unfinished = target.with_name(f".{target.name}~{uuid.uuid4().hex}")
         try:
-            self._export(target)
-        except duckdb.Error as error:
-            raise UsageError(
-                f"export to {target}: {' '.join(str(error).split())}; choose another place"
-            ) from error
+            if target.suffix == ".duckdb":
+                self._export_database(unfinished)
+            else:
+                self._export_parquet(unfinished)
+            unfinished.rename(target)
+        except (duckdb.Error, OSError) as error:
+            said = " ".join(str(error).split())
+            raise UsageError(f"export to {target}: {said}; choose another place") from error
+        finally:
+            _remove(unfinished)
 
-    def _export(self, target: Path) -> None:
-        if target.suffix == ".duckdb":
-            self._connection.execute(f"ATTACH {quoted(str(target))} AS copy")
-            self._connection.execute("COPY FROM DATABASE memory TO copy")
+    def _export_database(self, path: Path) -> None:
+        self._connection.execute(f"ATTACH {quoted(str(path))} AS copy")
+        try:
+            for table in PUBLIC:
+                self._connection.execute(f"CREATE TABLE copy.{table} AS FROM memory.{table}")
+        finally:
             self._connection.execute("DETACH copy")
-        else:
-            self._connection.execute(f"EXPORT DATABASE {quoted(str(target))} (FORMAT parquet)")
+
+    def _export_parquet(self, folder: Path) -> None:
+        folder.mkdir()
+        for table in PUBLIC:
+            path = quoted(str(folder / f"{table}.parquet"))
+            self._connection.execute(f"COPY (FROM {table}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
 
     def close(self) -> None:
         """Free the memory."""
@@ -306,6 +321,14 @@ def digest_of_file(path: Path) -> str:
         return blake3().update_mmap(path).hexdigest()
     except OSError as error:
         raise IntegrityError(f"{path.name}: {error.strerror or error}") from error
+
+
+def _remove(path: Path) -> None:
+    """Take away what was left unfinished, if anything was."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def quoted(text: str) -> str:

@@ -120,6 +120,32 @@ class LineageGraph:
             omitted += self._walk(version_id, depth, edges, versions, links, up=False)
         return self._graph(version_id, direction, edges, versions, links, omitted)
 
+    def of_project(self, project: str) -> nx.MultiDiGraph[str]:
+        """The graph of all versions and runs of ``entity/project``, and of what its runs used or made elsewhere.
+
+        Attributes as of `build`; it has no focus.
+        """
+        of_it = "WHERE project = ? GROUP BY ALL ORDER BY min(position)"
+        runs = [row[0] for row in self._catalog.rows(f"SELECT run_id FROM run_events {of_it}", [project])]
+        rows = self._catalog.rows(f"SELECT version_id FROM version_creations {of_it}", [project])
+        versions: dict[str, None] = {row[0]: None for row in rows}
+        self._load_parts(runs)
+        parts = {(part.run_id, part.number): part for run in runs for part in self._parts[run]}
+        links: set[tuple[str, str]] = set()
+        for part in parts.values():
+            links |= {(use.version_id, part_key(part)) for use in part.inputs}
+            links |= {(part_key(part), output) for output in part.outputs}
+            versions |= dict.fromkeys([*(use.version_id for use in part.inputs), *part.outputs])
+        for link, source in self._catalog.rows(
+            "SELECT link_id, source_id FROM links WHERE is_new ORDER BY ALL"
+        ):
+            if link in versions or source in versions:
+                links.add((source, link))
+                versions |= {source: None, link: None}
+        graph = self._graph(f"{project}/", "both", parts, versions, links, 0)
+        graph.graph["focus"] = None
+        return graph
+
     def _walk(
         self,
         start: str,

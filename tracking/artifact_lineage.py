@@ -72,6 +72,22 @@ class ArtifactLineage(ArtifactIdentity):
         finally:
             catalog.close()
 
+    def export(
+        self,
+        format: str,
+        direction: Literal["upstream", "downstream", "both"] | None = None,
+        depth: int | None = None,
+    ) -> str:
+        """This version, or the lineage around it, in a format of other tools (docs/interchange.md).
+
+        ``openlineage``, ``prov``, ``graphml``, ``mermaid``, ``dot``, ``json``: lineage, in `direction` and up to
+        `depth` versions away; ``cyclonedx``, ``croissant``, ``model-card``: the version with its files.
+        Raises: UsageError for another format, or one that is for another kind of version; IntegrityError, CommError.
+        """
+        from .exporting import export_version
+
+        return export_version(self._home(), self._logged(), format, direction=direction, depth=depth)
+
     # Links
 
     def link(self, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:

@@ -15,7 +15,9 @@ def main() -> None:
     digits = load_digits()
     with lineart.init(job_type="prepare") as run:
         for name, keep in (("digits", False), ("golden", True)):
-            made = lineart.Artifact(name, type="dataset", description="8x8 pixels and the digit, one image a row")
+            made = lineart.Artifact(
+                name, type="dataset", description="8x8 pixels and the digit, one image a row"
+            )
             with made.new_file("images.csv") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 for number, (pixels, label) in enumerate(zip(digits.data, digits.target, strict=True)):

@@ -1,0 +1,93 @@
+"""Model cards, read by huggingface_hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCard
+
+import lineart
+import scenario
+from lineart.lineage.exports import Contents
+
+from .conftest import LINK, MODEL, PROJECT
+
+IMAGES, GOLDEN = f"{PROJECT}/images:v0", f"{PROJECT}/golden:v0"
+
+
+def card(name: str) -> tuple[Any, dict[str, Any]]:
+    text = lineart.Api().artifact(name).export("model-card")
+    front = yaml.safe_load(text.split("---\n")[1])
+    return ModelCard(text), front
+
+
+def test_front_matter_is_what_the_hub_reads(story: None) -> None:
+    read, front = card(MODEL)
+    assert (read.data.license, read.data.datasets) == ("apache-2.0", [IMAGES])
+    results = {(r.metric_type, r.metric_value, r.dataset_type) for r in read.data.eval_results or ()}
+    assert results == {("accuracy", 0.9, GOLDEN), ("nested.f1", 0.5, GOLDEN), ("f1", 0.7, GOLDEN)}
+    assert {r.task_type for r in read.data.eval_results or ()} == {"image-classification"}
+    assert front["metrics"] == ["accuracy", "nested.f1", "f1"]
+    assert "base_model" not in front
+    assert front["model-index"][0]["name"] == "classifier"
+
+
+def test_text_tells_how_it_was_made(story: None) -> None:
+    read, _ = card(MODEL)
+    for words in (
+        "Tells digits apart",
+        f"art get {MODEL}",
+        f"| {IMAGES} | train |",
+        "| layers | [1, 2] |",
+        "| w.bin | 7 |",
+    ):
+        assert words in read.text
+    assert read.text.startswith("\n# classifier") or read.text.startswith("# classifier")
+
+
+def test_link_has_the_story_of_its_source(story: None) -> None:
+    read, front = card(LINK)
+    assert front["model-index"][0]["name"] == "churn"
+    assert {r.metric_type for r in read.data.eval_results or ()} == {"accuracy", "nested.f1", "f1"}
+    assert f"Version `{LINK}`" in read.text
+
+
+def test_base_model_and_hub_names_come_from_the_lineage(story: None) -> None:
+    with lineart.init(project=PROJECT) as run:
+        run.use_artifact(MODEL, role="base-model")
+        made = scenario.draft("tuned", {"w": "2"}, "model", metadata={"tags": ["tiny"], "language": "en"})
+        run.log_artifact(made, tags=["gold"])
+    read, front = card(made.qualified_name)
+    assert (read.data.base_model, front["tags"], front["language"]) == (MODEL, ["tiny", "gold"], "en")
+    assert "model-index" not in front
+
+
+def test_input_on_the_hub_is_called_by_its_name_there(story: None) -> None:
+    from lineart.lineage.exports import render_model_card
+
+    from .conftest import extent_of
+
+    extent = extent_of(MODEL, "both", 1)
+    uris = {
+        IMAGES: ["hf://datasets/ylecun/mnist@ab12/train.parquet", "hf://datasets/ylecun/mnist/test.parquet"]
+    }
+    front = yaml.safe_load(
+        render_model_card(extent, extent.versions[MODEL], Contents(()), uris).split("---\n")[1]
+    )
+    assert front["datasets"] == ["ylecun/mnist"]
+
+
+def test_model_that_no_run_made_has_a_card(story: None) -> None:
+    made = scenario.logged("bare", {"w|x": "1"}, type="model")
+    read, front = card(made.qualified_name)
+    assert (front, "w\\|x" in read.text) == ({}, True)
+
+
+def test_evaluation_of_a_model_is_told_from_its_successor(story: None) -> None:
+    with lineart.init(project=PROJECT) as run:
+        run.use_artifact(MODEL)
+        run.log({"successor": 1.0})
+        run.log_artifact(scenario.draft("next", {"w": "3"}, "model"))
+    _, front = card(MODEL)
+    assert "successor" not in front["metrics"]
