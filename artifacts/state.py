@@ -38,7 +38,6 @@ _RECORDED_ONLY = frozenset(
         "run.finish",
         "run.delete",
         "version.same",
-        "attestation.add",
     }
 )
 
@@ -343,6 +342,13 @@ def _link(collection: CollectionState, op: Op, transaction: Transaction) -> Coll
     )
 
 
+def _attest(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    """It changes nothing. The version may be deleted; what was signed, and by whom, is for those who have keys."""
+    known = type(op["version"]) is int and op["version"] in collection.versions
+    _demand(known and isinstance(op["kind"], str), transaction, op, "it is about no version")
+    return collection
+
+
 def _gather(state: ProjectState, op: Op, transaction: Transaction) -> ProjectState:
     key = op["collection"], op["distributed_id"]
     found = state.gatherings.get(key) or Gathering()
@@ -381,6 +387,7 @@ _CHANGES = {
     "version.link": _link,
     "version.unlink": _link,
     "alias.move": _move_alias,
+    "attestation.add": _attest,
 }
 
 

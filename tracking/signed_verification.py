@@ -94,8 +94,8 @@ def _bytes(version: Version, progress: Progress) -> Step:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         return Step("bytes", False, f"{errors[0]}{more}")
     count = version.state.reference_count
-    left = f"; {count} references are named, their bytes lie elsewhere" if count else ""
-    return Step("bytes", True, f"{len(entries)} files have the digests that the manifest names{left}")
+    left = f"; the bytes of its references ({count}) lie elsewhere" if count else ""
+    return Step("bytes", True, f"files: {len(entries)}, each with the digest that the manifest names{left}")
 
 
 def _manifest(version: Version) -> Step:
@@ -205,7 +205,7 @@ def _signature(signatures: _Signatures, keys: TrustedKeys, check: SignedCheck) -
     missing = [name for name in keys.names() if name not in by_name]
     if missing:
         return Step("signature", False, _why_missing(signatures, keys, missing))
-    words = [f"{name} on {by_name[name].time[:19].replace('T', ' ')}" for name in check.signers]
+    words = [f"{name} (in the log since {by_name[name].time})" for name in check.signers]
     forged = [reason for found, reason in signatures.bad if set(signed_by(found)) & set(keys)]
     note = f"; beside it stands one that does not hold: {forged[0]}" if forged else ""
     return Step("signature", True, f"signed by {', '.join(words)}{note}")
