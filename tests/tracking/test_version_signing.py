@@ -296,14 +296,25 @@ def test_forged_envelope_beside_a_true_one_is_told(home: Workspace) -> None:
     assert "beside it stands one that does not hold" in detail(check, "signature")
 
 
-def test_checkpoint_that_says_otherwise_is_found(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = home.version("model:v0")
-    other = home.version("model:v1")
+def test_checkpoint_that_says_otherwise_is_not_believed(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, other = home.version("model:v0"), home.version("model:v1")
     forged = type(real)(home.store, real.project, "model", "model", replace(other.state, number=0))
     monkeypatch.setattr(home, "version", lambda name: forged)
     check = verified(home)
-    assert steps(check)["version"] is False
-    assert "a checkpoint says" in detail(check, "version")
+    assert (check.ok, check.digest) == (True, real.state.digest)
+    with pytest.raises(IntegrityError, match="a checkpoint"):
+        sign_version(home, "model:v0", signer("ann"))
+
+
+def test_alias_means_what_the_log_says(home: Workspace) -> None:
+    check = verified(home, "model:latest")
+    assert (str(check.name), check.ok) == ("default/digits/model:v1", False)
+    with pytest.raises(NotFoundError, match="no alias"):
+        verified(home, "model:production")
+    with pytest.raises(NotFoundError):
+        verified(home, "nothing")
 
 
 # Copies
