@@ -44,7 +44,6 @@ _RECORDED_ONLY = frozenset(
         "promotion.refuse",
         "approval.give",
         "approval.revoke",
-        "attestation.add",
     }
 )
 _IGNORED_KEPT = 20  # of moves of a protected alias beside promotion: enough to say that there are some
@@ -445,6 +444,13 @@ def _link(collection: CollectionState, op: Op, transaction: Transaction) -> Coll
     )
 
 
+def _attest(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
+    """It changes nothing. The version may be deleted; what was signed, and by whom, is for those who have keys."""
+    known = type(op["version"]) is int and op["version"] in collection.versions
+    _demand(known and isinstance(op["kind"], str), transaction, op, "it is about no version")
+    return collection
+
+
 def _gather(state: ProjectState, op: Op, transaction: Transaction) -> ProjectState:
     key = op["collection"], op["distributed_id"]
     found = state.gatherings.get(key) or Gathering()
@@ -486,6 +492,7 @@ _CHANGES = {
     "alias.protect": _protect,
     "alias.promote": _promote,
     "collection.policy": _set_policy,
+    "attestation.add": _attest,
 }
 
 

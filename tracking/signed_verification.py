@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..artifacts.decisions import find_version
 from ..artifacts.log_check import LogCheck, check_log
-from ..artifacts.names import ArtifactName
+from ..artifacts.names import ArtifactName, ProjectName
 from ..artifacts.version import Version
 from ..registry.signing import (
     LogPosition,
@@ -25,7 +26,7 @@ from ..registry.signing import (
 from ..registry.signing.log_facts import Attestation, LogFacts, signed_by
 from ..registry.signing.statements import VERSION_TYPE, signed_subject
 from ..storage.digest import digest_of, parse_hex
-from ..storage.errors import Error, IntegrityError
+from ..storage.errors import Error, FormatError, IntegrityError, NotFoundError
 from ..storage.inventory import Inventory
 from ..storage.log import Position
 from ..storage.store import Store, project_prefix
@@ -68,19 +69,31 @@ def verify_signed(
 
     `progress` gets the bytes read. Raises: NotFoundError for a version that is not there; CommError, StoreError.
     """
-    version = workspace.version(name)
-    check = SignedCheck(version.name, version.state.digest)
+    wanted = workspace.parse(name)
     with directly(workspace.store) as store:
-        direct = Version(store, version.project, version.collection, version.type, version.state)
-        facts, log = _read_log(store, version)
-        check.log = facts
-        manifest = _manifest(direct)
-        stored = _bytes(direct, progress) if manifest.ok else Step("bytes", None, "the manifest names them")
+        facts, log = _read_log(store, wanted.project)
+        version = _find(workspace, store, wanted, facts)
+        check = SignedCheck(version.name, version.state.digest, log=facts)
+        manifest = _manifest(version)
+        stored = _bytes(version, progress) if manifest.ok else Step("bytes", None, "the manifest names them")
         check.steps += [stored, manifest, _record(facts, version)]
         signatures = open_signatures(facts, version, keys)
         check.steps.append(_chain(facts, log, version, signatures))
         check.steps.append(_signature(signatures, keys, check))
     return check
+
+
+def _find(workspace: Workspace, store: Store, wanted: ArtifactName, facts: LogFacts) -> Version:
+    """What the name means by the log itself. Raises: NotFoundError."""
+    try:
+        state = find_version(facts.state, wanted)
+        kind = facts.state.collections[wanted.collection].type
+    except NotFoundError:
+        found = workspace.version(
+            wanted
+        )  # of a damaged log that could not be read so far; else it tells what there is
+        state, kind = found.state, found.type
+    return Version(store, wanted.project, wanted.collection, kind, state)
 
 
 def _bytes(version: Version, progress: Progress) -> Step:
@@ -94,8 +107,8 @@ def _bytes(version: Version, progress: Progress) -> Step:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         return Step("bytes", False, f"{errors[0]}{more}")
     count = version.state.reference_count
-    left = f"; {count} references are named, their bytes lie elsewhere" if count else ""
-    return Step("bytes", True, f"{len(entries)} files have the digests that the manifest names{left}")
+    left = f"; the bytes of its references ({count}) lie elsewhere" if count else ""
+    return Step("bytes", True, f"files: {len(entries)}, each with the digest that the manifest names{left}")
 
 
 def _manifest(version: Version) -> Step:
@@ -114,8 +127,7 @@ def _record(facts: LogFacts, version: Version) -> Step:
         found = facts.version(version.name)
         if found.digest != version.state.digest:
             raise IntegrityError(
-                f"the log says {found.digest[:12]}, a checkpoint says {version.state.digest[:12]};"
-                ' run "art verify --repair"'
+                f"the log says {found.digest[:12]}, a checkpoint {version.state.digest[:12]}"
             )
         origin = facts.creators[version.collection, found.number]
         time, seq = facts.made[origin]
@@ -127,22 +139,22 @@ def _record(facts: LogFacts, version: Version) -> Step:
     )
 
 
-def _read_log(store: Store, version: Version) -> tuple[LogFacts, LogCheck]:
-    facts = LogFacts(store.settings.store, str(version.project))
-    prefix = project_prefix(version.project.entity, version.project.project)
-    broken: list[IntegrityError] = []
+def _read_log(store: Store, project: ProjectName) -> tuple[LogFacts, LogCheck]:
+    facts = LogFacts(store.settings.store, str(project))
+    prefix = project_prefix(project.entity, project.project)
+    broken: list[Error] = []
 
     def observe(transaction: Transaction, before: Position) -> None:
         facts.pass_by(before) if before.seq >= 0 else None
         try:
             if not broken:
                 facts.take(transaction)
-        except IntegrityError as error:
+        except (IntegrityError, FormatError) as error:
             broken.append(error)  # told by the check, which folds as well
 
     inventory = Inventory(store.cache / "stores" / store.settings.store)
     try:
-        log = check_log(store, prefix, str(version.project), inventory, observe)
+        log = check_log(store, prefix, str(project), inventory, observe)
     finally:
         inventory.close()
     if log.head.seq >= 0:
@@ -205,7 +217,7 @@ def _signature(signatures: Signatures, keys: TrustedKeys, check: SignedCheck) ->
     missing = [name for name in keys.names() if name not in by_name]
     if missing:
         return Step("signature", False, _why_missing(signatures, keys, missing))
-    words = [f"{name} on {by_name[name].time[:19].replace('T', ' ')}" for name in check.signers]
+    words = [f"{name} (in the log since {by_name[name].time})" for name in check.signers]
     forged = [reason for found, reason in signatures.bad if set(signed_by(found)) & set(keys)]
     note = f"; beside it stands one that does not hold: {forged[0]}" if forged else ""
     return Step("signature", True, f"signed by {', '.join(words)}{note}")

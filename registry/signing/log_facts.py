@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ...artifacts.history import CREATIONS, Fact, Known
 from ...artifacts.names import ArtifactName, parse_version
 from ...artifacts.state import VersionState
-from ...storage.errors import IntegrityError
+from ...storage.errors import FormatError, IntegrityError
 from ...storage.log import Position
-from ...storage.transaction import Transaction
+from ...storage.transaction import FORMAT, Transaction
 from .envelopes import peek
 from .statements import LogPosition, Subject, VersionFacts
 
@@ -45,6 +45,11 @@ class LogFacts(Known):
         self._seq = -1
 
     def take(self, transaction: Transaction) -> None:
+        """Go on behind `transaction`. Raises: IntegrityError for a contradiction; FormatError for a newer format."""
+        if transaction.format > FORMAT:
+            raise FormatError(
+                f"transaction {transaction.seq} of {self.project} has format {transaction.format}; upgrade lineart"
+            )
         self._seq = transaction.seq
         super().take(transaction)
 

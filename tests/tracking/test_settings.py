@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import lineart
 import scenario
 from lineart.storage.errors import InvalidNameError, NotFoundError, UsageError
 from lineart.tracking import StoreChoice, Workspace, find_settings
+from lineart.tracking.capture.masking import masked_variables
+from lineart.tracking.settings import find_signing
 
 ORDER = ["argument", "environment", "lineart.toml", "pyproject.toml", "user file", "default"]
 
@@ -91,6 +94,51 @@ def test_origin_of_the_store_is_told(place: Path, source: str) -> None:
 def test_empty_variable_is_none(place: Path) -> None:
     found = find_settings(environ={"LINEART_STORE": "", "LINEART_PROJECT": "", "HOME": "/h"}, folder=place)
     assert (found.store, found.project) == ("/h/.lineart", "uncategorized")
+
+
+# Keys
+
+
+def test_keys_of_a_settings_file_lie_beside_it(place: Path) -> None:
+    root = place.parents[1]
+    text = 'signing_key = "secret/release.key"\n[trust]\nkeys = ["keys/*.pub", "/else/ann.pub"]\n'
+    scenario.write_tree(root, {"lineart.toml": text})
+    found = find_signing(environ={}, folder=place)
+    assert (found.key, found.password) == (str(root / "secret/release.key"), None)
+    assert found.trusted == (str(root / "keys/*.pub"), "/else/ann.pub")
+    assert (found.key_from, found.trusted_from) == (str(root / "lineart.toml"),) * 2
+
+
+def test_environment_goes_before_settings_files_for_keys(place: Path) -> None:
+    scenario.write_tree(place, {"lineart.toml": 'signing_key = "a"\n[trust]\nkeys = ["b"]\n'})
+    environ = {
+        "LINEART_SIGNING_KEY": "-----BEGIN SECRET",
+        "LINEART_SIGNING_KEY_PASSWORD": "sesame",
+        "LINEART_TRUSTED_KEYS": os.pathsep.join(["x.pub", "", "y/*.pub"]),
+    }
+    found = find_signing(environ=environ, folder=place)
+    assert (found.key, found.password) == ("-----BEGIN SECRET", "sesame")
+    assert found.trusted == ("x.pub", "y/*.pub")
+    assert "SECRET" not in repr(found)
+    assert "sesame" not in repr(found)
+    assert masked_variables(environ)["LINEART_SIGNING_KEY_PASSWORD"] == "***"
+    assert masked_variables(environ)["LINEART_SIGNING_KEY"] == "***"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('signing_key = "-----BEGIN PRIVATE KEY-----"', "is not a path"),
+        ("signing_key = 7", "is not a path"),
+        ('trust = "x"', r"expected keys = "),
+        ("[trust]\nkeys = 7", r"expected keys = "),
+        ("[trust]\nkeys = [7]", r"expected keys = "),
+    ],
+)
+def test_wrong_keys_in_a_settings_file_are_told(place: Path, text: str, message: str) -> None:
+    scenario.write_tree(place, {"lineart.toml": text})
+    with pytest.raises(UsageError, match=message):
+        find_signing(environ={}, folder=place)
 
 
 # Places

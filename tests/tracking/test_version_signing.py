@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from builders import flip
 from lineart.registry.signing import open_envelope, sign_statement
 from lineart.storage.backend import Backend
 from lineart.storage.errors import CommError, IntegrityError, NotFoundError, UsageError
-from lineart.storage.transaction import GENESIS, Op, chain_digest, decode_transaction
+from lineart.storage.transaction import GENESIS, chain_digest, decode_transaction
 from lineart.tracking import Workspace, find_settings, log_draft
 from lineart.tracking.signed_verification import SignedCheck, verify_signed
 from lineart.tracking.transfer import Choice, copy
@@ -114,7 +114,8 @@ def test_deleted_version_is_not_signed(home: Workspace) -> None:
 # Forgeries: somebody who may write into the store, and does not have the key
 
 
-Rewrite = Callable[[list[Op], int], Sequence[Op] | None]
+Ops = list[dict[str, Any]]
+Rewrite = Callable[[Ops, int], Ops | None]
 
 
 def rewritten(backend: Backend, change: Rewrite) -> None:
@@ -131,7 +132,7 @@ def rewritten(backend: Backend, change: Rewrite) -> None:
             prev, seq = chain_digest(data), seq + 1
 
 
-def named(ops: Sequence[Op], kind: str) -> list[dict[str, Any]]:
+def named(ops: Ops, kind: str) -> list[dict[str, Any]]:
     return [dict(op) for op in ops if op["op"] == kind]
 
 
@@ -146,7 +147,7 @@ def envelope_of(workspace: Workspace, name: str) -> dict[str, Any]:
 def forge(workspace: Workspace, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Workspace:
     """Replace the envelope in the log."""
 
-    def changed(ops: list[Op], seq: int) -> list[Op]:
+    def changed(ops: Ops, seq: int) -> Ops:
         return [
             {**op, "envelope": change(op["envelope"])} if op["op"] == "attestation.add" else op for op in ops
         ]
@@ -164,7 +165,7 @@ def add(workspace: Workspace, envelope: object, version: int) -> None:
 def test_history_written_anew_before_the_signature_is_found(home: Workspace) -> None:
     """Everything is consistent again, but for what was signed: the place in the log."""
 
-    def other_config(ops: list[Op], seq: int) -> list[Op]:
+    def other_config(ops: Ops, seq: int) -> Ops:
         return [{**op, "config": {"lr": 7}} if op["op"] == "run.start" else op for op in ops]
 
     rewritten(home.store.backend, other_config)
@@ -196,7 +197,7 @@ def test_version_with_other_content_under_a_signed_name_is_found(home: Workspace
     """v0's record gets v1's content; bytes, manifest, record and chain agree, the signature does not."""
     other: dict[str, Any] = {}
 
-    def swapped(ops: list[Op], seq: int) -> list[Op]:
+    def swapped(ops: Ops, seq: int) -> Ops:
         keys = ("digest", "size_bytes", "packs", "meta_packs")
         made = [op for op in ops if op["op"] == "version.create" and op["collection"] == "model"]
         for op in made:
@@ -295,14 +296,25 @@ def test_forged_envelope_beside_a_true_one_is_told(home: Workspace) -> None:
     assert "beside it stands one that does not hold" in detail(check, "signature")
 
 
-def test_checkpoint_that_says_otherwise_is_found(home: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = home.version("model:v0")
-    other = home.version("model:v1")
+def test_checkpoint_that_says_otherwise_is_not_believed(
+    home: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, other = home.version("model:v0"), home.version("model:v1")
     forged = type(real)(home.store, real.project, "model", "model", replace(other.state, number=0))
     monkeypatch.setattr(home, "version", lambda name: forged)
     check = verified(home)
-    assert steps(check)["version"] is False
-    assert "a checkpoint says" in detail(check, "version")
+    assert (check.ok, check.digest) == (True, real.state.digest)
+    with pytest.raises(IntegrityError, match="a checkpoint"):
+        sign_version(home, "model:v0", signer("ann"))
+
+
+def test_alias_means_what_the_log_says(home: Workspace) -> None:
+    check = verified(home, "model:latest")
+    assert (str(check.name), check.ok) == ("default/digits/model:v1", False)
+    with pytest.raises(NotFoundError, match="no alias"):
+        verified(home, "model:production")
+    with pytest.raises(NotFoundError):
+        verified(home, "nothing")
 
 
 # Copies
