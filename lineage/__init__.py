@@ -9,17 +9,22 @@ from __future__ import annotations
 from .catalog import Catalog
 from .graph import Direction, LineageGraph, nearest_first
 from .questions import Impact, VersionDiff, Why, diff_versions, impact, whereis, why
+from .untracked import UntrackedInput, UntrackedInputs, untracked_count, untracked_inputs
 
 __all__ = [
     "Catalog",
     "Direction",
     "Impact",
     "LineageGraph",
+    "UntrackedInput",
+    "UntrackedInputs",
     "VersionDiff",
     "Why",
     "diff_versions",
     "impact",
     "nearest_first",
+    "untracked_count",
+    "untracked_inputs",
     "whereis",
     "why",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 from ..storage.errors import IntegrityError
 from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -64,6 +64,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "run_alerts": {
         "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
         "sent_s": "DOUBLE", "time": "VARCHAR", "position": "BIGINT",
+    },
+    "run_inputs": {  # what a run has read and not declared; a row without uri says how many more there are
+        "project": "VARCHAR", "run_id": "VARCHAR", "uri": "VARCHAR", "digest": "VARCHAR", "size_bytes": "BIGINT",
+        "omitted": "BIGINT", "position": "BIGINT",
     },
     "version_references": {
         "project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT",
@@ -264,6 +268,15 @@ def _run(project: str, op: Op) -> list[_Row]:
     return [("run_events", row), *alerts]
 
 
+def _inputs(project: str, op: Op) -> list[_Row]:
+    run_id = _run_id(project, op["run"])
+    listed: list[_Row] = [
+        ("run_inputs", {"run_id": run_id, **{key: found[key] for key in ("uri", "digest", "size_bytes")}})
+        for found in op["inputs"]
+    ]
+    return [*listed, ("run_inputs", {"run_id": run_id, "omitted": op["omitted"]})]
+
+
 def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
     return {key: alert.get(key) for key in ("title", "text", "level")}
 
@@ -285,6 +298,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "run.join": _run,
     "run.update": _run,
     "run.files": _run,
+    "run.inputs": _inputs,
     "run.finish": _run,
     "run.delete": _run,
 }

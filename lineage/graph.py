@@ -120,6 +120,19 @@ class LineageGraph:
             omitted += self._walk(version_id, depth, edges, versions, links, up=False)
         return self._graph(version_id, direction, edges, versions, links, omitted)
 
+    def runs_around(self, version_id: str, direction: Literal["upstream", "downstream"]) -> set[str]:
+        """The full ids of all runs on the way up or down from a version."""
+        parts: dict[tuple[str, int], Part] = {}
+        self._walk(version_id, None, parts, {version_id: None}, set(), up=direction == "upstream")
+        return {part.run_id for part in parts.values()}
+
+    def makers(self, version_id: str) -> set[str]:
+        """The full ids of the runs that made a version, of a link those that made its source."""
+        found, level = {version_id}, 0
+        while sources := {source for v in found for source in self._links([v], level, up=True).get(v, ())}:
+            found, level = sources, level + 1
+        return {run for runs in self._producing(sorted(found), 0).values() for run in runs}
+
     def _walk(
         self,
         start: str,

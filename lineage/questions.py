@@ -16,6 +16,7 @@ from ..storage.store import Store
 from .catalog import Catalog
 from .graph import LineageGraph, nearest_first
 from .schema import LOG_TIME
+from .untracked import UntrackedInputs, untracked_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Why:
     inputs: list[tuple[str, str | None]]  # (version, role)
     reproduced_by: list[str]
     logged_by: str | None  # user@host
+    untracked: UntrackedInputs  # of the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def why(catalog: Catalog, version_id: str) -> Why:
         inputs=inputs,
         reproduced_by=[run for run, is_new, _ in made if not is_new],
         logged_by=f"{who[0][0]}@{who[0][1]}" if who else None,
+        untracked=untracked_inputs(catalog, producer) if producer else UntrackedInputs(False),
     )
 
 

@@ -127,6 +127,11 @@ SELECT run_id, files ->> 'digest' AS digest, from_json(files -> 'packs', '["VARC
        (files ->> 'size_bytes')::BIGINT AS size_bytes, position
 FROM run_events WHERE files IS NOT NULL;
 
+CREATE VIEW untracked_inputs AS -- of a run that several processes have ended, each file once
+SELECT run_id, uri, arg_max(struct_pack(v := digest), position).v AS digest,
+       arg_max(struct_pack(v := size_bytes), position).v AS size_bytes
+FROM run_inputs WHERE uri IS NOT NULL GROUP BY run_id, uri;
+
 CREATE VIEW alerts AS
 SELECT run_id, project, title, text, level, make_timestamp((sent_s * 1000000)::BIGINT) AS sent_at FROM run_alerts;
 
@@ -155,6 +160,7 @@ PUBLIC = (
     "tags",
     "runs",
     "run_files",
+    "untracked_inputs",
     "alerts",
     "config",
     "summary",
