@@ -15,7 +15,7 @@ from ..storage.digest import parse_hex
 from ..storage.store import Store
 from .catalog import Catalog
 from .graph import LineageGraph, nearest_first
-from .schema import LOG_TIME
+from .schema import LOG_TIME, among
 from .untracked import UntrackedInputs, untracked_inputs
 
 
@@ -73,12 +73,11 @@ class VersionDiff:
 
 def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
     """The run, None if the catalog does not have it."""
-    found = catalog.records(
-        "SELECT run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
+    columns = (
+        "run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
         f" capture::VARCHAR AS capture, user_name, host, {LOG_TIME.format('created_at')} AS created_at, error"
-        " FROM runs WHERE run_id = ?",
-        [run_id],
     )
+    found = catalog.records(among("runs", columns), [[run_id]])
     if not found:
         return None
     row = found[0]

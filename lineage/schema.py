@@ -5,6 +5,9 @@ Times are plain TIMESTAMPs in UTC: of those with a time zone DuckDB makes Python
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from .facts import TABLES
 
 
@@ -19,24 +22,21 @@ def base_tables() -> str:
 # A time as the log writes it (RFC 3339), for those who read it from a view.
 LOG_TIME = "strftime({}, '%Y-%m-%dT%H:%M:%S.%fZ')"
 
-VIEWS = """
-CREATE VIEW collections AS
+_VIEWS: Mapping[str, str] = {  # in an order in which each needs those before it only
+    "collections": """
 SELECT project, collection, max(type) AS type, arg_max(description, position) AS description,
        min(time)::TIMESTAMP AS created_at
-FROM collection_events GROUP BY ALL;
-
-CREATE VIEW aliases AS
+FROM collection_events GROUP BY ALL""",
+    "aliases": """
 SELECT project, collection, alias, version, project || '/' || collection || ':v' || version AS version_id, moved_at
 FROM (SELECT project, collection, alias, arg_max(struct_pack(v := to_version), position).v AS version,
              max(time)::TIMESTAMP AS moved_at
       FROM alias_moves GROUP BY project, collection, alias)
-WHERE version IS NOT NULL;
-
-CREATE VIEW alias_history AS
+WHERE version IS NOT NULL""",
+    "alias_history": """
 SELECT project, collection, alias, from_version, to_version, user_name, host, time::TIMESTAMP AS time, position
-FROM alias_moves;
-
-CREATE VIEW versions AS
+FROM alias_moves""",
+    "versions": """
 WITH revised AS (
     SELECT version_id, arg_max(metadata, position) AS metadata, arg_max(description, position) AS description,
            arg_max(tags, position) AS tags, arg_max(ttl_s, position) AS ttl_s, max(time) AS updated_at
@@ -54,17 +54,15 @@ LEFT JOIN (SELECT version_id FROM version_deletions GROUP BY 1 HAVING NOT arg_ma
     USING (version_id)
 LEFT JOIN collections t ON t.project = c.project AND t.collection = c.collection
 LEFT JOIN (SELECT version_id, list(alias ORDER BY alias <> 'latest', alias) AS aliases FROM aliases GROUP BY 1) a
-    USING (version_id);
-
-CREATE VIEW links AS
+    USING (version_id)""",
+    "links": """
 SELECT link_id, source_id, bool_or(is_new) AS is_new, max(run_id) AS run_id, min(time)::TIMESTAMP AS time,
        min(position) AS position
-FROM version_links GROUP BY link_id, source_id;
-
-CREATE VIEW tags AS
-SELECT version_id, project, collection, version, unnest(tags) AS tag FROM versions WHERE NOT deleted;
-
-CREATE VIEW run_states AS -- of the log; whether a run that is "running" there still lives, only its heartbeat tells
+FROM version_links GROUP BY link_id, source_id""",
+    "tags": """
+SELECT version_id, project, collection, version, unnest(tags) AS tag FROM versions WHERE NOT deleted""",
+    # of the log; whether a run that is "running" there still lives, only its heartbeat tells
+    "run_states": """
 WITH joined AS (
     SELECT run_id, coalesce(writer, '') AS writer, max(position) AS at
     FROM run_events WHERE event IN ('run.start', 'run.join') GROUP BY ALL),
@@ -81,9 +79,9 @@ failed AS ( -- one process of several that worked at the same time
 SELECT run_id, CASE WHEN o.run_id IS NOT NULL OR l.run_id IS NULL THEN 'running' ELSE coalesce(f.state, l.state) END
        AS state
 FROM (SELECT DISTINCT run_id FROM run_events) r
-LEFT JOIN latest l USING (run_id) LEFT JOIN still_open o USING (run_id) LEFT JOIN failed f USING (run_id);
-
-CREATE VIEW merged_config AS -- each event has the keys that it changed
+LEFT JOIN latest l USING (run_id) LEFT JOIN still_open o USING (run_id) LEFT JOIN failed f USING (run_id)""",
+    # each event has the keys that it changed
+    "merged_config": """
 WITH said AS (SELECT run_id, config AS values, position FROM run_events WHERE config IS NOT NULL),
 several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
 SELECT run_id, values::JSON AS config FROM said ANTI JOIN several USING (run_id)
@@ -92,9 +90,9 @@ SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR
        AS config
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
-WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
-
-CREATE VIEW merged_summary AS -- each event has the keys that it changed
+WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id""",
+    # each event has the keys that it changed
+    "merged_summary": """
 WITH said AS (SELECT run_id, summary AS values, position FROM run_events WHERE summary IS NOT NULL),
 several AS (SELECT run_id FROM said GROUP BY run_id HAVING count(*) > 1)
 SELECT run_id, values::JSON AS summary FROM said ANTI JOIN several USING (run_id)
@@ -103,9 +101,8 @@ SELECT run_id, ('{' || string_agg(to_json(key)::VARCHAR || ':' || value::VARCHAR
        AS summary
 FROM (SELECT run_id, j.key AS key, arg_max(j.value, position) AS value
       FROM (FROM said SEMI JOIN several USING (run_id)), json_each(values) j GROUP BY run_id, j.key)
-WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id;
-
-CREATE VIEW runs AS
+WHERE value::VARCHAR <> '{"_deleted":true}' GROUP BY run_id""",
+    "runs": """
 SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position) AS name,
        arg_max(job_type, position) AS job_type, arg_max(group_name, position) AS group_name,
        from_json(arg_max(tags, position), '["VARCHAR"]') AS tags, arg_max(notes, position) AS notes,
@@ -119,38 +116,68 @@ SELECT run_id, max(project) AS project, max(run) AS run, arg_max(name, position)
             THEN max(time) FILTER (event = 'run.finish')::TIMESTAMP END AS finished_at
 FROM run_events e JOIN run_states s USING (run_id)
 LEFT JOIN merged_config c USING (run_id) LEFT JOIN merged_summary m USING (run_id)
-GROUP BY run_id HAVING NOT bool_or(event = 'run.delete');
-
-CREATE VIEW run_files AS
+GROUP BY run_id HAVING NOT bool_or(event = 'run.delete')""",
+    "run_files": """
 SELECT run_id, files ->> 'digest' AS digest, from_json(files -> 'packs', '["VARCHAR"]') AS packs,
        from_json(files -> 'meta_packs', '["VARCHAR"]') AS meta_packs, (files ->> 'file_count')::BIGINT AS file_count,
        (files ->> 'size_bytes')::BIGINT AS size_bytes, position
-FROM run_events WHERE files IS NOT NULL;
-
-CREATE VIEW untracked_inputs AS -- of a run that several processes have ended, each file once
+FROM run_events WHERE files IS NOT NULL""",
+    # of a run that several processes have ended, each file once
+    "untracked_inputs": """
 SELECT run_id, uri, arg_max(struct_pack(v := digest), position).v AS digest,
        arg_max(struct_pack(v := size_bytes), position).v AS size_bytes
-FROM run_inputs WHERE uri IS NOT NULL GROUP BY run_id, uri;
-
-CREATE VIEW alerts AS
-SELECT run_id, project, title, text, level, make_timestamp((sent_s * 1000000)::BIGINT) AS sent_at FROM run_alerts;
-
-CREATE VIEW config AS
+FROM run_inputs WHERE uri IS NOT NULL GROUP BY run_id, uri""",
+    "alerts": """
+SELECT run_id, project, title, text, level, make_timestamp((sent_s * 1000000)::BIGINT) AS sent_at FROM run_alerts""",
+    "config": """
 SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
-FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(config));
-
-CREATE VIEW summary AS
+FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(config))""",
+    "summary": """
 SELECT run_id, key, text AS value, try_cast(text AS DOUBLE) AS number
-FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(summary));
-
-CREATE VIEW edges AS
+FROM (SELECT run_id, key, coalesce(value ->> '$._float', value ->> '$') AS text FROM runs, json_each(summary))""",
+    "edges": """
 SELECT run_id, 'used' AS kind, version_id, max(role) AS role, NULL AS is_new, NULL AS exact,
        min(time)::TIMESTAMP AS time,
        coalesce(min(position) FILTER (starts_with(run_id, project || '/')), min(position)) AS position
 FROM uses GROUP BY run_id, version_id
 UNION ALL
-SELECT run_id, 'produced', version_id, NULL, is_new, exact, time::TIMESTAMP, position FROM productions;
-"""
+SELECT run_id, 'produced', version_id, NULL, is_new, exact, time::TIMESTAMP, position FROM productions""",
+}
+
+VIEWS = "\n".join(f"CREATE VIEW {name} AS {query};" for name, query in _VIEWS.items())
+
+# Base tables of a view → which of their rows the wanted ones need; `wanted` has their keys in the column `id`.
+_VERSION = "version_id IN (FROM wanted)"
+_COLLECTION = "(project, collection) IN (SELECT (project, collection) FROM version_creations)"
+_NEEDED: Mapping[str, Mapping[str, str]] = {
+    "versions": {
+        "version_creations": _VERSION,
+        "version_revisions": _VERSION,
+        "version_deletions": _VERSION,
+        "collection_events": _COLLECTION,
+        "alias_moves": _COLLECTION,
+    },
+    "runs": {"run_events": "run_id IN (FROM wanted)"},
+}
+_THROUGH = {
+    "versions": ("collections", "aliases"),
+    "runs": ("run_states", "merged_config", "merged_summary"),
+}
+
+
+def among(view: Literal["versions", "runs"], columns: str) -> str:
+    """A query of a view for some rows, with their ids as a list for its one parameter: ``SELECT columns FROM view``.
+
+    The view itself says the same, but aggregates all events first: a second for a million runs.
+    """
+    narrowed = [
+        f"{table} AS (SELECT * FROM main.{table} WHERE {rows})" for table, rows in _NEEDED[view].items()
+    ]
+    through = [f"{name} AS ({_VIEWS[name]})" for name in (*_THROUGH[view], view)]
+    tables = ", ".join(["wanted AS (SELECT unnest(?::VARCHAR[]) AS id)", *narrowed, *through])
+    return f"WITH {tables} SELECT {columns} FROM {view}"
+
+
 PUBLIC = (
     "collections",
     "versions",
