@@ -38,6 +38,7 @@ _RECORDED_ONLY = frozenset(
         "run.join",
         "run.update",
         "run.files",
+        "run.inputs",
         "run.finish",
         "run.delete",
         "version.same",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from .output import (
     when,
 )
 from .showing import input_words
+from .untracked import found_in, untracked_facts, untracked_record
 
 if TYPE_CHECKING:
     from ..artifacts.version import Version
@@ -139,8 +141,12 @@ def _say_impact(found: Impact, version: Version) -> None:
 def why(name: str, as_json: bool) -> None:
     """Tell which data, code and config made a version.
 
-    With --json: name, logged_by, exact, inputs (a list of name, role), reproduced_by (runs), and run (run, name,
-    job_type, state, config, summary, capture, user, host, created_at, error; null when it was logged outside of one).
+    Where the run was observed (the setting "observe"), files and URLs that it read and did not declare are listed as
+    untracked, with the version that has the same file, if there is one.
+
+    With --json: name, logged_by, exact, inputs (a list of name, role), untracked (a list of uri, size_bytes, digest,
+    found_in; null when nobody observed), untracked_omitted, reproduced_by (runs), and run (run, name, job_type, state,
+    config, summary, capture, user, host, created_at, error; null when it was logged outside of one).
 
     \b
     art why classifier:production
@@ -155,19 +161,21 @@ def why(name: str, as_json: bool) -> None:
         found = find_reasons(catalog, str(version.name))
     finally:
         catalog.close()
+    known = found_in(workspace, found.untracked)
     if as_json:
-        say_json(_why_record(found))
+        say_json(_why_record(found, known))
     else:
-        _say_why(found, version)
+        _say_why(found, version, known)
 
 
-def _why_record(found: Why) -> dict[str, Any]:
+def _why_record(found: Why, known: Mapping[str, str]) -> dict[str, Any]:
     run = found.run
     return {
         "name": found.version_id,
         "logged_by": found.logged_by,
         "exact": found.exact,
         "inputs": [{"name": source, "role": role} for source, role in found.inputs],
+        **untracked_record(found.untracked, known),
         "reproduced_by": found.reproduced_by,
         "run": run
         and {
@@ -186,7 +194,7 @@ def _why_record(found: Why) -> dict[str, Any]:
     }
 
 
-def _say_why(found: Why, version: Version) -> None:
+def _say_why(found: Why, version: Version, known: Mapping[str, str]) -> None:
     title = click.style(version.name.short, fg="cyan", bold=True)
     run = found.run
     if run is None:
@@ -204,6 +212,7 @@ def _say_why(found: Why, version: Version) -> None:
         facts.append(("input", "none recorded"))
     elif not found.exact:
         facts.append(("input", Cell("(not declared for it: all that the run had used before)", dim=True)))
+    facts += untracked_facts(found.untracked, known, f"{version.project}/")
     facts += [("config", f"{printable(key)} = {value_text(value)}") for key, value in run.config.items()]
     facts += [("result", f"{printable(key)} = {value_text(value)}") for key, value in run.summary.items()]
     facts += _code_facts(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -25,6 +25,7 @@ from .output import (
     when,
 )
 from .run_names import STATES, find_run, length_words, run_record
+from .untracked import found_in, untracked_facts, untracked_record
 
 if TYPE_CHECKING:
     from ..tracking.api_files import RunFile
@@ -49,7 +50,8 @@ def show(name: str, as_json: bool) -> None:
     Its config, results, code, command, artifacts, files, and the traceback of what ended it.
 
     With --json: the keys of "art run ls", and error (a traceback), metadata (what was captured), used and logged (lists
-    of name, role), files (a list of path, size_bytes).
+    of name, role), untracked (a list of uri, size_bytes, digest, found_in: what it read and did not declare; null when
+    that was not observed), untracked_omitted, files (a list of path, size_bytes).
 
     \b
     art run show 3f9a1c20
@@ -57,18 +59,20 @@ def show(name: str, as_json: bool) -> None:
     """
     workspace = open_workspace()
     found = find_run(workspace, name)
-    edges = _edges(workspace, found)
+    edges, inputs = _edges(workspace, found), found.untracked_inputs
+    known = found_in(workspace, inputs)
     record: dict[str, Any] = {
         **run_record(found),
         "error": found.error,
         "metadata": found.metadata,
         **edges,
+        **untracked_record(inputs, known),
         "files": [{"path": file.name, "size_bytes": file.size} for file in found.files()],
     }
     if as_json:
         say_json(record)
     else:
-        _say_run(record)
+        _say_run(record, untracked_facts(inputs, known, f"{record['project']}/"))
 
 
 def _edges(workspace: Workspace, found: ApiRun) -> dict[str, list[dict[str, Any]]]:
@@ -86,7 +90,7 @@ def _edges(workspace: Workspace, found: ApiRun) -> dict[str, list[dict[str, Any]
     }
 
 
-def _say_run(record: Mapping[str, Any]) -> None:
+def _say_run(record: Mapping[str, Any], untracked: Sequence[tuple[str, str | Cell]]) -> None:
     state = click.style(record["state"], fg=STATES.get(record["state"]))
     title = click.style(record["id"], fg="cyan", bold=True)
     say(f"{title}  {printable(record['name'])}  {state}  {record['project']}")
@@ -111,6 +115,7 @@ def _say_run(record: Mapping[str, Any]) -> None:
             (title, edge["name"].removeprefix(f"{home}/") + (f" as {edge['role']}" if edge["role"] else ""))
             for edge in record[key]
         ]
+    facts += untracked
     files = record["files"]
     facts += [
         ("files", f"{printable(f['path'])} ({size_words(f['size_bytes'])})") for f in files[:_MOST_FILES]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .catalog import Catalog
 from .graph import Direction, LineageGraph, nearest_first
 from .questions import Impact, RunFacts, VersionDiff, Why, diff_versions, impact, run_facts, whereis, why
-from .untracked import untracked_count
+from .untracked import UntrackedInput, UntrackedInputs, unobserved_runs, untracked_count, untracked_inputs
 
 __all__ = [
     "Catalog",
@@ -17,13 +17,17 @@ __all__ = [
     "Impact",
     "LineageGraph",
     "RunFacts",
+    "UntrackedInput",
+    "UntrackedInputs",
     "VersionDiff",
     "Why",
     "diff_versions",
     "impact",
     "nearest_first",
     "run_facts",
+    "unobserved_runs",
     "untracked_count",
+    "untracked_inputs",
     "whereis",
     "why",
 ]

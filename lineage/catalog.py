@@ -57,6 +57,7 @@ class Catalog:
         self._connection.execute("SET TimeZone = 'UTC'")  # what now() and TIMESTAMPTZ are compared with
         self._connection.execute(base_tables())
         self._positions: dict[ProjectName, Position] = {}
+        self.derived: dict[str, Any] = {}  # what others have worked out of the tables; gone when they change
         for project in self.projects:
             self._load(project)
         self._name_arrived()
@@ -64,6 +65,7 @@ class Catalog:
 
     def refresh(self, projects: Iterable[ProjectName] = ()) -> None:
         """Take in what was committed since the last call, and those of `projects` that are new."""
+        self.derived.clear()
         for project in self.projects:
             self._read_tail(project)
         new = sorted(set(projects) - set(self.projects), key=str)

@@ -90,6 +90,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
         "project": "VARCHAR", "run_id": "VARCHAR", "title": "VARCHAR", "text": "VARCHAR", "level": "VARCHAR",
         "sent_s": "DOUBLE", "time": "VARCHAR", "position": "BIGINT",
     },
+    "run_inputs": {  # what a run has read and not declared; a row without uri says how many more there are
+        "project": "VARCHAR", "run_id": "VARCHAR", "uri": "VARCHAR", "digest": "VARCHAR", "size_bytes": "BIGINT",
+        "omitted": "BIGINT", "position": "BIGINT",
+    },
     "version_references": {
         "project": "VARCHAR", "version_id": "VARCHAR", "path": "VARCHAR", "uri": "VARCHAR", "position": "BIGINT",
     },
@@ -339,6 +343,15 @@ def _run(project: str, op: Op) -> list[_Row]:
     return [("run_events", row), *alerts]
 
 
+def _inputs(project: str, op: Op) -> list[_Row]:
+    run_id = _run_id(project, op["run"])
+    listed: list[_Row] = [
+        ("run_inputs", {"run_id": run_id, **{key: found[key] for key in ("uri", "digest", "size_bytes")}})
+        for found in op["inputs"]
+    ]
+    return [*listed, ("run_inputs", {"run_id": run_id, "omitted": op["omitted"]})]
+
+
 def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
     return {key: alert.get(key) for key in ("title", "text", "level")}
 
@@ -368,6 +381,7 @@ _ROWS: Mapping[str, Callable[[str, Op], Sequence[_Row]]] = {
     "run.join": _run,
     "run.update": _run,
     "run.files": _run,
+    "run.inputs": _inputs,
     "run.finish": _run,
     "run.delete": _run,
 }

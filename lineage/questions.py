@@ -15,7 +15,8 @@ from ..storage.digest import parse_hex
 from ..storage.store import Store
 from .catalog import Catalog
 from .graph import LineageGraph, nearest_first
-from .schema import LOG_TIME
+from .schema import LOG_TIME, among
+from .untracked import UntrackedInputs, untracked_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Why:
     inputs: list[tuple[str, str | None]]  # (version, role)
     reproduced_by: list[str]
     logged_by: str | None  # user@host
+    untracked: UntrackedInputs  # of the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,11 @@ class VersionDiff:
 
 def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
     """The run, None if the catalog does not have it."""
-    found = catalog.records(
-        "SELECT run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
+    columns = (
+        "run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
         f" capture::VARCHAR AS capture, user_name, host, {LOG_TIME.format('created_at')} AS created_at, error"
-        " FROM runs WHERE run_id = ?",
-        [run_id],
     )
+    found = catalog.records(among("runs", columns), [[run_id]])
     if not found:
         return None
     row = found[0]
@@ -111,6 +112,7 @@ def why(catalog: Catalog, version_id: str) -> Why:
         inputs=inputs,
         reproduced_by=[run for run, is_new, _ in made if not is_new],
         logged_by=f"{who[0][0]}@{who[0][1]}" if who else None,
+        untracked=untracked_inputs(catalog, producer) if producer else UntrackedInputs(False),
     )
 
 

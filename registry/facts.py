@@ -15,7 +15,7 @@ from ..artifacts.manifest import Entry
 from ..artifacts.names import ArtifactName
 from ..artifacts.references import References
 from ..artifacts.version import Version
-from ..lineage import Catalog, LineageGraph, RunFacts, run_facts, untracked_count
+from ..lineage import Catalog, LineageGraph, RunFacts, run_facts, unobserved_runs, untracked_count
 from ..storage.errors import Error, NotFoundError, ReferenceChangedError
 from .expressions import Fact, Step
 from .judging import Found, Missing, NoIncumbent
@@ -342,7 +342,12 @@ class Facts:
             return sum(bool(version["deleted"]) for version in others)
         if name == "tagged":
             return sum(arguments[0] in version["tags"] for version in self._upstream)
+        if name == "unobserved":
+            return len(unobserved_runs(self._around.catalog, self._name, upstream=True))
         if name == "untracked":
+            unseen = unobserved_runs(self._around.catalog, self._name, upstream=False)
+            if unseen:
+                return Missing(f"nobody has observed what run {unseen[0]} read")
             return untracked_count(self._around.catalog, self._name, upstream=True)
         return self._changed()
 

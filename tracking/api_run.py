@@ -16,6 +16,7 @@ from .run_records import RUNNING, RunRecord, document, parse_time
 from .values import DELETED, plain, shown
 
 if TYPE_CHECKING:
+    from ..lineage.untracked import UntrackedInputs
     from .artifact import Artifact
     from .metrics.history import RunHistory
 
@@ -303,6 +304,17 @@ class ApiRun:
     def used_artifacts(self) -> list[Artifact]:
         """The versions that it used, in the order of their use; deleted ones are left out."""
         return self._artifacts("used")
+
+    @property
+    def untracked_inputs(self) -> UntrackedInputs:
+        """What it read below its data roots and did not declare, if that was observed (the setting `observe`)."""
+        from ..lineage.untracked import untracked_inputs
+
+        catalog = self._workspace.catalog([self._record.project])
+        try:
+            return untracked_inputs(catalog, self._record.path)
+        finally:
+            catalog.close()
 
     def _artifacts(self, kind: str) -> list[Artifact]:
         from .artifact import Artifact

@@ -18,6 +18,7 @@ from ..artifacts.stored_diff import diff_stored
 from ..storage.errors import UsageError
 from ..storage.s3_options import S3_SCHEMES, s3fs_options
 from .artifact_identity import ArtifactIdentity
+from .observing import note_download
 from .settings import find_settings
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class ArtifactReading(ArtifactIdentity):
         Raises: IntegrityError, ReferenceChangedError, NotFoundError, StoreError, CommError.
         """
         target = self._root(root)
+        note_download(str(target), self.qualified_name)
         self._logged().download(
             target,
             path_prefix=path_prefix,
@@ -117,6 +119,7 @@ class ArtifactReading(ArtifactIdentity):
         Raises: UsageError for a file that would be lost.
         """
         target = self._root(root)
+        note_download(str(target), self.qualified_name)
         self._logged().checkout(target, references=self._references())
         return str(target)
 

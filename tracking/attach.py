@@ -6,6 +6,7 @@ the `Run` object (pickled), and whatever runs under `art exec` (by the variable 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ..storage.errors import NotFoundError, UsageError
 from .metrics import RunHistory
 from .run_folder import RunFolder
 from .run_log import read_run
+from .run_settings import Settings
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def next_step(workspace: Workspace, run: str) -> int:
     return 0 if last is None else last + 1
 
 
-def attach_pickled(url: str, data: str, path: str, step: int) -> Run:
-    """What a pickled `Run` becomes in another process; the current run there if there is none."""
+def attach_pickled(url: str, data: str, path: str, step: int, observe: Sequence[str] = ()) -> Run:
+    """What a pickled `Run` becomes in another process, which observes the same data roots; the current run there."""
     from . import session
     from .settings import find_settings
 
@@ -62,6 +64,7 @@ def attach_pickled(url: str, data: str, path: str, step: int) -> Run:
         store=url.removeprefix("file://"), project=project.project, entity=project.entity
     )
     opened = Workspace.open(settings)
-    made = attach(Workspace(opened.store, opened.project_name, Path(data)), run, step)
+    workspace = Workspace(opened.store, opened.project_name, Path(data))
+    made = attach(workspace, run, step, settings=Settings(observe=list(observe)))
     session.adopt(made)
     return made

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..artifacts.names import ProjectName
@@ -73,7 +73,7 @@ class Background:
         sample: Callable[[], Mapping[str, float]] | None,
         sample_interval_s: float,
         rescue: Callable[[], None],
-        chores: Callable[[], None],
+        chores: Sequence[Callable[[], None]],
         first: Callable[[], None],
     ) -> None:
         """`rescue` is called when the journal has lost its place, `chores` every few seconds, `first` at the start."""
@@ -120,7 +120,8 @@ class Background:
             if now_s >= next_look_s:
                 next_look_s = now_s + _LOOK_S
                 self._guarded("journal", self._look)
-                self._guarded("saved files", self._chores)
+                for chore in self._chores:
+                    self._guarded("files", chore)
             if self.shipper is not None:
                 self._guarded("store", self._ship)
             if now_s >= next_beat_s:

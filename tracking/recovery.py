@@ -18,6 +18,7 @@ from ..storage.transaction import Op
 from .live import writer_lives
 from .metrics import RunHistory
 from .metrics.compaction import compact
+from .observed_inputs import inputs_op, observed_logs
 from .replay import Replay, defined_summary, merged, replay
 from .run_files import publish_files
 from .run_folder import FILES, RunFolder, runs_in
@@ -94,6 +95,8 @@ def settle(
     left = [part.writer for part in said if part.writer not in ended]
     definitions = [*(record.definitions if record is not None else ()), *merged(said).definitions]
 
+    inputs = inputs_op(workspace, home, run, observed_logs(folder, left))
+
     def stored() -> tuple[dict[str, Any] | None, dict[str, int], dict[str, Any]]:
         files = publish_files(workspace.store, files_of(folder, left)) if left else None
         ends = compact(workspace.store, project, run, folder)
@@ -111,6 +114,8 @@ def settle(
         if now is None or not now.started:
             ops += [{**start, "run": run} for part in said if (start := part.head.get("start"))][:1]
         ends = _endings(run, [part for part in said if part.writer not in settled], files, defined)
+        if inputs is not None and ends:
+            ops.append(inputs)
         return ops + [{**op, "history": history} if op["op"] == "run.finish" else op for op in ends]
 
     home.commit_stored(stored, decide)

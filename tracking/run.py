@@ -38,7 +38,7 @@ from .run_folder import FILES, JOURNAL, RunFolder
 from .run_log import RunRecord
 from .run_names import checked_tags, readable_name
 from .run_saving import RunSaving
-from .run_settings import Settings
+from .run_settings import Settings, data_roots
 from .values import Config, Summary, changes, checked_text
 from .workspace import Workspace
 
@@ -186,9 +186,10 @@ class Run(RunArtifacts, RunSaving):
             sample=self._capture.sampler() if self._role != "attached" else None,
             sample_interval_s=self.settings.system_interval_s,
             rescue=self._rescue,
-            chores=self._saved.refresh,
+            chores=(self._saved.refresh, self._capture.look_at_inputs),
             first=lambda: self._capture.gather(self._files),
         )
+        self._capture.observe(self._workspace, self._folder.new(self._writer), self.path)
         self._background.start()
         self._record_config_uses()
         if self._role != "attached":
@@ -564,6 +565,7 @@ class Run(RunArtifacts, RunSaving):
             str(self._workspace.data),
             self.path,
             self._recorder.step,
+            data_roots(self.settings),
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ All of it may fail without anybody being hurt; what could not be had is named in
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .capture import Console, SystemSampler, gather, is_notebook, main_code, quick_facts
+from .observing import Observer, look_at_held
 from .run_files import FolderSink
 from .run_settings import Settings
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from .alerts import AlertRecord, Alerts
     from .run import Run
     from .settings import RunEnvironment
+    from .workspace import Workspace
+
+_log = logging.getLogger("lineart")
 
 
 class RunCapture:
@@ -36,6 +41,7 @@ class RunCapture:
         self._console: Console | None = None
         self._alerts: Alerts | None = None
         self._sink: FolderSink | None = None
+        self._observer: Observer | None = None
         self.facts: dict[str, Any] = {}
         self.quick: dict[str, Any] = {} if quiet else quick_facts(settings, folder, self._argv, self._environ)
 
@@ -67,6 +73,33 @@ class RunCapture:
         if self._settings.console != "off" and not self._quiet:
             self._console = Console(path)
             self._console.start()
+
+    def observe(self, workspace: Workspace, folder: Path, path: str) -> None:
+        """Note from now on in `folder` what is read below the data roots, if there are some. Children do so, too."""
+        if not self._settings.observe:
+            return
+        local = workspace.store.backend.local_path("packs")
+        without = [workspace.store.cache, workspace.data, *([local.parent] if local is not None else [])]
+        try:
+            observer = Observer(self._settings.observe, folder, path=path, without=without)
+            observer.start()
+        except Exception as error:  # a run is worth more than what is noted of it; that nothing is, is told
+            said = f"{type(error).__name__}: {error}"
+            _log.warning("run %s: its inputs are not observed (%s); going on", path, said)
+            return
+        self._observer = observer
+
+    def look_at_inputs(self) -> None:
+        """A chore: see what native code holds open."""
+        if self._observer is not None:
+            look_at_held(self._observer)
+
+    def stop_observing(self) -> list[bytes]:
+        """What this process and its forks have seen, as `observed_inputs` reads it."""
+        if self._observer is None:
+            return []
+        look_at_held(self._observer)
+        return [self._observer.stop()]
 
     def end(self) -> None:
         """Stop the console and the alerts; of a notebook the cells that were executed meanwhile are kept, too."""

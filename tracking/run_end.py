@@ -18,6 +18,7 @@ from .live import writer_lives
 from .metrics import RunHistory
 from .metrics.compaction import compact
 from .metrics.lines import line
+from .observed_inputs import inputs_op, observed_logs
 from .recovery import files_of, recorded_changes
 from .replay import Replay, defined_summary, merged, replay
 from .run_files import publish_files
@@ -42,6 +43,7 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
     for last in run._ended:
         _tried(run, last)
     run._capture.end()
+    seen = run._capture.stop_observing()
     dispatch = run.__dict__.get("_dispatch")
     if dispatch is not None:
         dispatch.close(f"run {run.path}", run._patience_s)
@@ -67,7 +69,7 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
         journal.append(line("op", op, time.time()))
         run._closed = True
     try:
-        _bring_home(run, op, journal)
+        _bring_home(run, op, journal, seen)
     except Exception as problem:  # whatever went wrong, all of it lies in the journal: that is told
         _kept(run, journal, str(problem))
     except KeyboardInterrupt:
@@ -97,7 +99,7 @@ def _last_words(run: Run) -> dict[str, Any]:
     return said
 
 
-def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
+def _bring_home(run: Run, op: dict[str, Any], journal: Journal, seen: list[bytes]) -> None:
     store, project, folder = run._workspace.store, run._project.name, run._folder
     if not journal.retry():
         raise StoreError("the disk takes nothing")
@@ -118,6 +120,8 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
     writers = [run._writer, *(part.writer for part in attached)]
     roots = files_of(folder, writers)
     roots[run._files.folder] = ""
+    seen = [*seen, *observed_logs(folder, [part.writer for part in attached])]
+    inputs = inputs_op(run._workspace, run._project, run.id, seen)
 
     def stored() -> dict[str, Any]:
         # Files first: when the store goes away in between, the history follows them into the outbox.
@@ -135,7 +139,7 @@ def _bring_home(run: Run, op: dict[str, Any], journal: Journal) -> None:
         return {**found, "summary": {**op["summary"], **defined}}
 
     def with_run(state: ProjectState, found: dict[str, Any]) -> list[Op]:
-        return [{**found, "run": run.id}]
+        return [*([inputs] if inputs is not None else []), {**found, "run": run.id}]
 
     run._project.commit_stored(stored, with_run)
     if run._background.shipper is not None:

@@ -109,22 +109,35 @@ class RunRecord:
             self.files.append(op["files"])
 
 
-def read_run(project: Project, run: str) -> RunRecord | None:
-    """What the log says of a run, None when nobody has claimed the id. Raises: IntegrityError, CommError."""
+def _claim(project: Project, run: str) -> tuple[str, Position]:
+    """When a run was claimed (empty: never) and where its ops begin. Raises: IntegrityError, CommError."""
     try:
         claimed_at, position = decode_claim(
             project.store.backend.read(_key(project, run), 0, CLAIM_LIMIT_BYTES)
         )
-        record = RunRecord(run, claimed_at)
-        if not project.log.holds(position):
-            position = (
-                Position()
-            )  # the log is an older copy than the claim: what it has of the run is anywhere
     except NotFoundError:
-        # A run from before claims existed is in the log all the same.
-        record, position = RunRecord(run), Position()
+        return "", Position()  # a run from before claims existed is in the log all the same
     except IntegrityError as error:
         raise IntegrityError(f"run {project.name}/{run}: {error}") from error
+    if not project.log.holds(position):
+        position = Position()  # the log is an older copy than the claim: what it has of the run is anywhere
+    return claimed_at, position
+
+
+def uses_of(project: Project, run: str) -> list[str]:
+    """The full names of the versions that a run has used so far, by whichever process. Raises: IntegrityError."""
+    names: dict[str, None] = {}
+    for entry in project.log.read_after(_claim(project, run)[1]):
+        for op in entry.transaction.ops:
+            if op.get("op") == "edge.use" and op.get("run") == run:
+                names[f"{op['project']}/{op['collection']}:v{op['version']}"] = None
+    return list(names)
+
+
+def read_run(project: Project, run: str) -> RunRecord | None:
+    """What the log says of a run, None when nobody has claimed the id. Raises: IntegrityError, CommError."""
+    claimed_at, position = _claim(project, run)
+    record = RunRecord(run, claimed_at)
     for entry in project.log.read_after(position):
         for op in entry.transaction.ops:
             if op.get("run") == run and str(op.get("op", "")).startswith("run."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -28,8 +29,9 @@ _ELSEWHERE: Mapping[str, tuple[str, bool]] = {
 class Settings:
     """What a run records by itself; each part can be switched off.
 
-    `system_interval_s` is the time in seconds between two measurements of the machine. Names that only the W&B SDK
-    has are taken in: those with a counterpart here set it, others are kept in `unused`.
+    `system_interval_s` is the time in seconds between two measurements of the machine. `observe` are data roots,
+    folders or URL prefixes: what is read below them without `use_artifact` is recorded as untracked input. Names that
+    only the W&B SDK has are taken in: those with a counterpart here set it, others are kept in `unused`.
 
     >>> Settings(git=False, x_disable_stats=True, start_method="fork")
     Settings(git=False, system=False)
@@ -43,6 +45,7 @@ class Settings:
     host: bool = True
     environment: bool = True
     save_code: bool = True
+    observe: tuple[str, ...] = ()
     silent: bool = False
     unused: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -65,6 +68,7 @@ class Settings:
         interval = values["system_interval_s"]
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
             raise UsageError(f"setting system_interval_s {interval!r}: expected seconds, more than 0")
+        values["observe"] = _roots(values["observe"])
         for name, value in values.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "unused", unused)
@@ -87,3 +91,19 @@ class Settings:
         if given is not None and not isinstance(given, Mapping):
             raise UsageError(f"settings {given!r}: expected lineart.Settings(…) or a dictionary")
         return cls(**{**defaults, **(given or {})})
+
+
+def _roots(given: Any) -> tuple[str, ...]:
+    """Raises: UsageError."""
+    roots = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(roots, list | tuple) or not all(isinstance(r, str | os.PathLike) for r in roots):
+        raise UsageError(f"setting observe {given!r}: expected a list of folders or URLs such as ['data/']")
+    found = tuple(os.fspath(root) for root in roots)
+    if not all(isinstance(root, str) and root.strip() for root in found):
+        raise UsageError(f"setting observe {given!r}: a folder has no name; write '.' for the current one")
+    return found
+
+
+def data_roots(settings: Settings) -> tuple[str, ...]:
+    """Those of `settings`, as another process has to say them: its working folder may be another."""
+    return tuple(root if "://" in root else os.path.abspath(root) for root in settings.observe)

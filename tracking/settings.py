@@ -107,7 +107,7 @@ def find_settings(
     cache, data = pick("cache", None)[0], pick("data", None)[0]
     data_home = Path(env.get("XDG_DATA_HOME") or home / ".local" / "share")
     cache_home = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
-    run: Mapping[str, Any] = _first(files, "run", {})
+    run = _of_runs(files)
     alerts: list[str] | str = _first(files, "alerts", [])
     if env.get("LINEART_ALERTS"):
         alerts = env["LINEART_ALERTS"].split()
@@ -228,6 +228,9 @@ def find_run_environment(environ: Mapping[str, str] | None = None) -> RunEnviron
     console = env.get("LINEART_CONSOLE") or env.get("WANDB_CONSOLE")
     if console:
         settings["console"] = console
+    roots = [root.strip() for root in env.get("LINEART_OBSERVE", "").split(",")]
+    if any(roots):
+        settings["observe"] = [root for root in roots if root]
     return RunEnvironment(arguments, settings, attached_run(env), dict(env))
 
 
@@ -279,6 +282,15 @@ def _storage_options(
     return {**check_options(options, f"settings {path}: storage_options"), **said}
 
 
+def _of_runs(files: list[tuple[Path, Mapping[str, Any]]]) -> Mapping[str, Any]:
+    """The settings of runs, of the nearest file that has some; its data roots are relative to that file."""
+    path, run = next(((path, values["run"]) for path, values in files if "run" in values), (Path(), {}))
+    roots = run.get("observe") if isinstance(run, Mapping) else None
+    if isinstance(roots, list) and all(isinstance(root, str) for root in roots):
+        return {**run, "observe": [_resolved("observe", root, path) for root in roots]}
+    return run
+
+
 def _first(files: list[tuple[Path, Mapping[str, Any]]], key: str, default: Any) -> Any:
     return next((values[key] for _, values in files if key in values), default)
 
@@ -324,6 +336,6 @@ def _checked(path: Path, values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _resolved(key: str, value: str, path: Path) -> str:
     """A relative folder in a settings file is relative to that file."""
-    if key in ("store", "cache", "data") and "://" not in value:
+    if key in ("store", "cache", "data", "observe") and "://" not in value:
         return str(path.parent / Path(value).expanduser())
     return value

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import builders
 import scenario
-from lineart.lineage import Catalog, LineageGraph, graph
+from lineart.lineage import Catalog, LineageGraph, edges
 from lineart.storage.store import Store
 
 
@@ -82,7 +82,7 @@ def play(steps: list[tuple[str, int, int, bool]], store: Store) -> tuple[Catalog
     return scenario.catalog(*logs), model
 
 
-@given(STEPS, st.sampled_from([0, 32]))
+@given(STEPS, st.sampled_from([0, 1, 2, 32]))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_reachability_is_that_of_the_history_and_never_a_circle(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int, bool]], sql_levels: int
@@ -90,7 +90,7 @@ def test_reachability_is_that_of_the_history_and_never_a_circle(
     found, model = play(steps, builders.memory_store(tmp_path_factory.mktemp("store")))
     whole: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "_SQL_LEVELS", sql_levels)  # level by level, or all edges at once
+        patch.setattr(edges, "_LEVELS", sql_levels)  # level by level, or all edges at once
         for version in model.parents:
             up, down = (
                 LineageGraph(found).build(version, direction=way) for way in ("upstream", "downstream")
