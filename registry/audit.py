@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..artifacts.protection import policy_text
-from ..artifacts.state import CollectionState
 from ..storage.errors import IntegrityError
-from ..storage.transaction import Op, Transaction, actor_of
+from ..storage.transaction import Op, Transaction, actor_of, time_of
 from .signing.decisions import check_decision
 from .signing.keys import TrustedKeys
 from .signing.log_facts import LogFacts
@@ -56,15 +55,17 @@ class Audit:
         ] = {}  # id of an approval that is believed → whose keys signed it
         self._approvals: dict[str, tuple[str, int, str]] = {}  # id → collection, version, alias
         self._used: set[str] = set()
+        self._policies: dict[str | None, str | None] = {}  # of collections, and (None) of the registry
 
     def take(self, transaction: Transaction) -> None:
         """Go on to the state after `transaction`. Raises: IntegrityError when it contradicts what came before."""
-        before = self.log.state
         self.log.take(transaction)
-        for op in transaction.ops:
+        for op in (
+            transaction.ops
+        ):  # a copy says very much in one transaction: what held then follows from their order
             look = _LOOKS.get(op["op"])
             if look is not None:
-                look(self, op, transaction, before.collections.get(op["collection"]))
+                look(self, op, transaction)
 
     def _find(self, kind: str, op: Op, transaction: Transaction, message: str) -> None:
         alias = op.get("alias")
@@ -87,7 +88,7 @@ class Audit:
             self._find(kind, op, transaction, str(error))
             return None
 
-    def _move(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+    def _move(self, op: Op, transaction: Transaction) -> None:
         target = self._target(op)
         if target.is_guarded:
             actor = actor_of(op, transaction)
@@ -97,18 +98,17 @@ class Audit:
         else:
             target.number = op["to"]
 
-    def _protect(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+    def _protect(self, op: Op, transaction: Transaction) -> None:
         target = self._target(op)
         if op["protected"]:  # to guard more is believed of anybody
             target.is_guarded = True
-            found = self.log.state.collections[op["collection"]].protected.get(op["alias"])
-            target.since = found or ""
+            target.since = time_of(op, transaction)
         elif self._trusted is not None and op.get("since") != target.since:
             self._find("protection", op, transaction, "it ends another one than the one that holds")
         elif self._signers("protection", op, transaction) is not None:
             target.is_guarded = False
 
-    def _promote(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+    def _promote(self, op: Op, transaction: Transaction) -> None:
         self.promotions += 1
         target, count = self._target(op), len(self.findings)
         signers = self._signers("promotion", op, transaction)
@@ -117,32 +117,32 @@ class Audit:
             self.signed += bool(signers)
         if op["verdict"] != "pass" or any(c["verdict"] != "pass" for c in op["clauses"]):
             self._find("promotion", op, transaction, "not all of its clauses had passed")
-        self._look_at_policies(op, transaction, before)
+        self._look_at_policies(op, transaction)
         self._look_at_approvals(op, transaction)
         if len(self.findings) > count and self._trusted is None:
             target.refused.append(self.findings[-1].message)
 
-    def _look_at_policies(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+    def _look_at_policies(self, op: Op, transaction: Transaction) -> None:
         said = {policy["of"]: policy for policy in op["policies"]}
         for policy in said.values():
             if policy_text(str(policy["text"])).digest != policy["digest"]:
                 self._find(
                     "policy", op, transaction, f"its text is not the one of digest {policy['digest'][:12]}"
                 )
-        registry = self.log.state.registry
-        for of, known in (
-            ("registry", None if registry is None else registry.policy),
-            ("model", None if before is None else before.policy),
+        for of, wanted in (
+            ("registry", self._policies.get(None)),
+            ("model", self._policies.get(op["collection"])),
         ):
             digest = None if of not in said else said[of]["digest"]
-            if digest != (None if known is None else known.digest):
-                found, wanted = (d[:12] if d else "none" for d in (digest, known and known.digest))
-                self._find(
-                    "policy",
-                    op,
-                    transaction,
-                    f"it was judged by {found} as that of the {of}, which was {wanted}",
-                )
+            if digest != wanted:
+                found, held = (name[:12] if name else "none" for name in (digest, wanted))
+                told = f"it was judged by {found} as that of the {of}, which was {held}"
+                self._find("policy", op, transaction, told)
+
+    def _set_policy(self, op: Op, transaction: Transaction) -> None:
+        if "policy" in op:
+            said = op["policy"]
+            self._policies[op.get("collection")] = None if said is None else str(said["digest"])
 
     def _look_at_approvals(self, op: Op, transaction: Transaction) -> None:
         about = op["collection"], op["to"], op["alias"]
@@ -163,7 +163,7 @@ class Audit:
                 )
             self._used.add(id)
 
-    def _approve(self, op: Op, transaction: Transaction, before: CollectionState | None) -> None:
+    def _approve(self, op: Op, transaction: Transaction) -> None:
         about = op["collection"], op["version"], op["alias"]
         given = self._approvals.get(op["id"])
         if given is not None:
@@ -186,4 +186,6 @@ _LOOKS: Mapping[str, Any] = {
     "alias.protect": Audit._protect,
     "alias.promote": Audit._promote,
     "approval.give": Audit._approve,
+    "collection.policy": Audit._set_policy,
+    "registry.revise": Audit._set_policy,
 }

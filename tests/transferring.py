@@ -14,7 +14,7 @@ from lineart.lineage import LineageGraph
 from lineart.tracking import Workspace, find_settings
 from lineart.tracking.links import link_version
 from lineart.tracking.metrics import RunHistory
-from lineart.tracking.promoting import Wish, approve, promote, protect, rollback
+from lineart.tracking.promoting import Wish, approve, promote, protect
 from lineart.tracking.run_folder import RunFolder
 from lineart.tracking.version_signing import sign_version
 from signing_keys import signer
@@ -90,17 +90,14 @@ def write_history(folder: Path, *, seed: int = 0, runs: int = 3, large: int = 3_
 
 
 def _promote(home: Workspace) -> None:
-    """Protect, approve, promote, refuse and roll back the registered model, by a policy."""
+    """Protect, approve, promote and refuse the registered model, by a policy."""
     model = home.parse("team/registry/best")
     protect(home, model, "live", reason="release")
-    text = '[alias.live]\nrequire = ["version.size > 4kB"]'
+    text = '[alias.live]\nrequire = ["version.size > 0B"]\n[alias.shadow]\nrequire = ["version.size < 0B"]'
     home.project(model.project).commit(lambda state: decide_policy(state, "best", policy_text(text)))
-    link_version(home, home.parse("model:latest"), "team/registry/best")
     approve(home, "team/registry/best:v0", "live", "fine")
     promote(home, "team/registry/best:v0", Wish("live", reason="first"))
-    if home.project(model.project).state().collections["best"].next_version > 1:
-        promote(home, "team/registry/best:v1", Wish("live"))
-        rollback(home, model, Wish("live", reason="back"))
+    promote(home, "team/registry/best:v0", Wish("shadow", reason="refused"))
 
 
 def picture(home: Workspace) -> dict[str, Any]:

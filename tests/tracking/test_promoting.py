@@ -21,6 +21,8 @@ from lineart.artifacts.state import promotion_digest
 from lineart.storage.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from lineart.tracking import Workspace, find_settings
 from lineart.tracking.promoting import Wish, promote, revoke_approvals
+from lineart.tracking.registry_verification import audit_registry
+from lineart.tracking.transfer import Choice, copy
 
 MODEL = ArtifactName(ProjectName("default", "model-registry"), "churn")
 
@@ -32,6 +34,10 @@ def opened(project: str = "churn") -> Workspace:
 @pytest.fixture(autouse=True)
 def _store() -> None:
     opened().close()
+
+
+def opened_at(folder: Path) -> Workspace:
+    return Workspace.open(find_settings(store=str(folder)), create=True)
 
 
 def train(accuracy: float, files: dict[str, bytes] | None = None, **summary: float) -> lineart.Artifact:
@@ -292,6 +298,38 @@ def test_link_and_source_have_other_tags_or_metadata() -> None:
     found.save()
     assert api.artifact(source.qualified_name).tags == []
     assert api.artifact(link.qualified_name).tags == []
+
+
+# Copies
+
+
+def test_promotions_are_lost_or_mixed_in_a_copy(tmp_path: Path) -> None:
+    models = [train(accuracy) for accuracy in (0.8, 0.9, 0.95)]
+    registry = lineart.Api().registry()
+    registry.set_policy(policy("run.accuracy > 0.5"), "churn")
+    registry.collection("churn").protect("production")
+    for model in models[:2]:
+        assert model.promote("production")
+    there = opened_at(tmp_path / "copy")
+    home = opened()
+    everything = Choice(everything=True)
+    copy(home, there, everything)
+    copied = there.project(MODEL.project).state().collections["churn"]
+    original = home.project(MODEL.project).state().collections["churn"]
+    assert copied.promoted == original.promoted
+    assert (dict(copied.aliases), list(copied.protected)) == ({"latest": 2, "production": 1}, ["production"])
+    assert copied.policy == original.policy
+    assert audit_registry(there, MODEL.project, None).ok
+    assert registry.collection("churn").rollback("production")
+    copy(home, there, everything)
+    assert there.project(MODEL.project).state().collections["churn"].promoted["production"].number == 3
+    # Both promote, and differently: what the copy has decided stays.
+    assert models[2].promote("production")
+    assert promote(there, "model-registry/churn:v1", Wish("production"))
+    told = copy(home, there, everything)
+    assert any("does not follow what is in" in conflict for conflict in told.conflicts)
+    assert there.project(MODEL.project).state().collections["churn"].aliases["production"] == 1
+    assert audit_registry(there, MODEL.project, None).ok
 
 
 # Registries
