@@ -60,7 +60,7 @@ def diff(
         say_json(_record(left, right, files, made))
     else:
         if not stat:
-            _say_files(files)
+            say_files(files)
             if made is not None:
                 _say_made(made, str(left.project))
         say(_summary(files))
@@ -85,7 +85,18 @@ def _compare(
 
 
 def _record(left: Version, right: Version, files: ManifestDiff, made: VersionDiff | None) -> dict[str, Any]:
-    changes = [
+    changes = change_records(files)
+    record: dict[str, Any] = {"before": str(left.name), "after": str(right.name), "files": changes}
+    record |= {"unchanged": files.unchanged, "changed_bytes": files.changed_bytes}
+    if made is not None:
+        record |= {section: getattr(made, section) for section in _SECTIONS}
+        record["inputs"] = {"removed": made.inputs[0], "added": made.inputs[1]}
+    return record
+
+
+def change_records(files: ManifestDiff) -> list[dict[str, Any]]:
+    """The changes as the JSON of `art diff` has them."""
+    return [
         {
             "path": change.path,
             "what": change.what,
@@ -97,12 +108,6 @@ def _record(left: Version, right: Version, files: ManifestDiff, made: VersionDif
         }
         for change in files.changes
     ]
-    record: dict[str, Any] = {"before": str(left.name), "after": str(right.name), "files": changes}
-    record |= {"unchanged": files.unchanged, "changed_bytes": files.changed_bytes}
-    if made is not None:
-        record |= {section: getattr(made, section) for section in _SECTIONS}
-        record["inputs"] = {"removed": made.inputs[0], "added": made.inputs[1]}
-    return record
 
 
 def _made_record(made: VersionDiff) -> dict[str, Any]:
@@ -111,7 +116,8 @@ def _made_record(made: VersionDiff) -> dict[str, Any]:
     return found | ({"inputs": made.inputs} if any(made.inputs) else {})
 
 
-def _say_files(files: ManifestDiff) -> None:
+def say_files(files: ManifestDiff) -> None:
+    """A line for each file that changed."""
     for change in files.changes:
         sign, colour = _SIGNS[change.what]
         before = (change.before.size_bytes or 0) if change.before else 0

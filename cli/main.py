@@ -53,13 +53,14 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "log": ("history", "Show the history of an artifact: versions, aliases, revisions, deletions."),
         "files": ("listing", "List the files of a version."),
         "diff": ("difference", "Show what changed between two versions: files, config, code, results."),
-        "run": ("runs", "Look at runs: list, show, compare, follow."),
+        "run": ("runs", "Look at runs: list, show, compare, follow, fetch their files."),
         "sql": ("query", "Ask the catalog anything in SQL."),
     },
     "Lineage": {
         "lineage": ("lineage", "Draw what a version was made from and what was made from it."),
         "impact": ("questions", "List what would be touched if a version were bad."),
         "why": ("questions", "Tell which data, code and config made a version."),
+        "reproduce": ("reproducing", "Print how to make a version anew, or do it and compare."),
         "whereis": ("whereis", "Find the versions that contain a file on disk."),
     },
     "Labels": {

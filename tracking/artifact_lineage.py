@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from .artifact import Artifact
+    from .reproduction import Reproduction
     from .workspace import Workspace
 
 
@@ -71,6 +72,15 @@ class ArtifactLineage(ArtifactIdentity):
             return [row[0] for row in catalog.rows(query, [self.qualified_name])]
         finally:
             catalog.close()
+
+    def reproduction(self) -> Reproduction:
+        """How to make this version anew: code, inputs, environment, command; `script` writes it for a shell.
+
+        Raises: ArtifactNotLoggedError, IntegrityError, CommError.
+        """
+        from .reproduction import find_reproduction
+
+        return find_reproduction(self._home(), self._logged())
 
     # Links
 
