@@ -9,16 +9,22 @@ from __future__ import annotations
 from .catalog import Catalog
 from .graph import Direction, LineageGraph, nearest_first
 from .questions import Impact, VersionDiff, Why, diff_versions, impact, whereis, why
+from .stale import Cause, Stale, ask_references, find_stale, judged_versions
 
 __all__ = [
     "Catalog",
+    "Cause",
     "Direction",
     "Impact",
     "LineageGraph",
+    "Stale",
     "VersionDiff",
     "Why",
+    "ask_references",
     "diff_versions",
+    "find_stale",
     "impact",
+    "judged_versions",
     "nearest_first",
     "whereis",
     "why",
