@@ -61,6 +61,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "impact": ("questions", "List what would be touched if a version were bad."),
         "why": ("questions", "Tell which data, code and config made a version."),
         "reproduce": ("reproducing", "Print how to make a version anew, or do it and compare."),
+        "blame": ("blaming", "Show which version and run brought a file its content."),
         "stale": ("staleness", "List versions made from inputs that are out of date."),
         "whereis": ("whereis", "Find the versions that contain a file on disk."),
     },

@@ -137,10 +137,11 @@ def _say_impact(found: Impact, version: Version) -> None:
 @json_option
 @common_options
 def why(name: str, as_json: bool) -> None:
-    """Tell which data, code and config made a version.
+    """Tell which data, code and config made a version; of a link, such as a registered model, what it shows.
 
-    With --json: name, logged_by, exact, inputs (a list of name, role), reproduced_by (runs), and run (run, name,
-    job_type, state, config, summary, capture, user, host, created_at, error; null when it was logged outside of one).
+    With --json: name, source (of a link: the version that it shows, else null), logged_by, exact, inputs (a list of
+    name, role), reproduced_by (runs), and run (run, name, job_type, state, config, summary, capture, user, host,
+    created_at, error; null when it was logged outside of one).
 
     \b
     art why classifier:production
@@ -165,6 +166,7 @@ def _why_record(found: Why) -> dict[str, Any]:
     run = found.run
     return {
         "name": found.version_id,
+        "source": found.source,
         "logged_by": found.logged_by,
         "exact": found.exact,
         "inputs": [{"name": source, "role": role} for source, role in found.inputs],
@@ -189,6 +191,10 @@ def _why_record(found: Why) -> dict[str, Any]:
 def _say_why(found: Why, version: Version) -> None:
     title = click.style(version.name.short, fg="cyan", bold=True)
     run = found.run
+    if found.source is not None:
+        shown = click.style(found.source.removeprefix(f"{version.project}/"), fg="cyan", bold=True)
+        say(f"{title} is a link to {shown}")
+        title = shown
     if run is None:
         say(f"{title} was logged outside of a run by {found.logged_by}; nothing is known of its inputs")
         return
