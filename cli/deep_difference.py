@@ -69,7 +69,7 @@ def _title(text: str) -> None:
 
 def _say_table_change(table: TableChange) -> None:
     before, after = table.rows
-    words = f"{before:,} rows → {after:,}"
+    words = f"{counted(before, 'row')} → {after:,}"
     if table.rows_added is not None and table.rows_removed is not None:
         words += f" ({_share(table.rows_added, after)} added, {_share(table.rows_removed, before)} removed)"
     _title(f"table {printable(table.path)}: {words}")

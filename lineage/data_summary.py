@@ -118,7 +118,10 @@ def _facts(
         column, kind = _name(name), types[name]
         is_number = kind.removeprefix("U").startswith(_NUMBERS)
         is_ordered = is_number or kind.startswith((*_PLAIN, "TIMESTAMP"))
-        parts += [f"count(*) - count({column})", f"approx_count_distinct({column}::VARCHAR)"]
+        parts += [
+            f"count(*) - count({column})",
+            f"least(approx_count_distinct({column}::VARCHAR), count({column}))",
+        ]
         parts += [f"{what}({column})::VARCHAR" if is_ordered else "NULL" for what in ("min", "max")]
         parts.append(f"avg({column})::DOUBLE" if is_number else "NULL")
     row: Any = connection.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchone()

@@ -157,7 +157,8 @@ class _Doing:
         try:
             names = [item.name for item in self.wanted.inputs]
             if names:
-                self.say(f"copying {len(names)} inputs into a store of its own")
+                shown = ", ".join(name.rpartition("/")[2] for name in names)
+                self.say(f"copying the inputs into a store of their own: {shown}")
                 copy(self.workspace, target, Choice(names=names))
             for item in self.wanted.inputs:
                 self._set_aliases(target, item.name, item.aliases)

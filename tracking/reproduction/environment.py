@@ -28,7 +28,7 @@ def make_environment(
 ) -> Path:
     """A virtual environment below `folder` with the recorded packages; its interpreter. Raises: CannotReproduce."""
     base = _interpreter(wanted.python)
-    say(f"making a virtual environment with {len(wanted.requirements)} packages")
+    say(f"making a virtual environment; packages to install: {len(wanted.requirements)}")
     _run([str(base), "-m", "venv", str(folder / VENV)], "python -m venv", environ)
     python = folder / VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if wanted.requirements:
