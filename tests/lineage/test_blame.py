@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,7 @@ from lineart.storage.errors import NotFoundError, UsageError
 from lineart.tracking import log_draft
 
 
-def logged(*contents: dict[str, str | bytes | Path]) -> list[Version]:
+def logged(*contents: Mapping[str, str | bytes | Path]) -> list[Version]:
     """A version each of the artifact `data`, oldest first."""
     workspace = scenario.workspace()
     for files in contents:

@@ -57,9 +57,8 @@ def way(name: str, at: Path | None = None) -> Reproduction:
     return find_reproduction(workspace, workspace.version(name, deleted_too=True), at=at)
 
 
-def again(found: Reproduction, folder: Path, **options: bool) -> Outcome:
-    options.setdefault("use_present", True)
-    return reproduce(found, scenario.workspace(), folder, environ=os.environ, **options)
+def again(found: Reproduction, folder: Path, *, use_present: bool = True) -> Outcome:
+    return reproduce(found, scenario.workspace(), folder, environ=os.environ, use_present=use_present)
 
 
 def git(place: Path, *arguments: str) -> None:
@@ -136,6 +135,17 @@ def test_link_is_made_anew_as_its_source(place: Path) -> None:
     found = lineart.Api().artifact("team/model-registry/churn:v0").reproduction()
     assert found.version == "team/digits/model:v0"
     assert "python train.py 1" in found.script.replace('"$here/venv/bin/python"', "python")
+
+
+def test_input_by_its_registered_name_is_found_under_that_name(place: Path, tmp_path: Path) -> None:
+    lineart.Api().artifact("team/digits/data:v0").link("team/model-registry/gold", aliases=["approved"])
+    (place / "train.py").write_text(TRAIN.replace("data:latest", "team/model-registry/gold:approved"))
+    run_python(place, "train.py", "2")
+    found = way("model:v0")
+    assert [(item.name, item.aliases) for item in found.inputs] == [
+        ("team/model-registry/gold:v0", ("approved", "latest"))
+    ]
+    assert again(found, tmp_path / "fresh").verdict == "same"
 
 
 # From a commit
@@ -282,6 +292,15 @@ def test_path_that_leads_out_is_refused(place: Path, tmp_path: Path) -> None:
 def test_folder_that_is_not_empty_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(lineart.UsageError, match="not empty"):
         again(way("data:v0"), place.parent)
+
+
+def test_version_of_a_deleted_run_says_so(place: Path) -> None:
+    (place / "train.py").write_text(TRAIN)
+    run_python(place, "train.py", "1")
+    for run in lineart.Api().runs("team/digits"):
+        if run.display_name == "train":
+            run.delete()
+    assert "was deleted" in way("model:v0").obstacles[0]
 
 
 # Environment

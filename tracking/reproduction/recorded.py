@@ -61,7 +61,10 @@ class _Reader:
         }
         run = found.run
         if run is None:
+            made_in = self.version.state.run
             reason = f"{self.version.name.short} was logged outside of a run; what made it is not recorded"
+            if made_in is not None:
+                reason = f"the run {made_in} that made {self.version.name.short} was deleted, or is not in this store"
             return Reproduction(**common, project=str(self.version.project), obstacles=(reason,))
         project, _, run_id = run.run_id.rpartition("/")
         files = files_of_run(self.workspace, parse_full(f"{project}/x:v0").project, run_id)
