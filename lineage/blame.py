@@ -15,7 +15,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from ..artifacts.manifest import Entry
+from ..artifacts.manifest import Entry, parse_line, seek_path
 from ..artifacts.stored_diff import diff_stored
 from ..artifacts.version import Version
 from ..storage.digest import parse_hex
@@ -109,7 +109,7 @@ def folder_origins(versions: Sequence[Version], prefix: str | None) -> list[tupl
     Raises: NotFoundError, IntegrityError, CommError.
     """
     newest = versions[-1]
-    entries = newest.manifest.under(prefix)
+    entries = _entries_below(newest, prefix)
     waiting = {entry.path: entry.path for entry in entries}  # path in the version looked at → in the newest
     origins: dict[str, Version] = {}
     newer = newest
@@ -130,6 +130,22 @@ def folder_origins(versions: Sequence[Version], prefix: str | None) -> list[tupl
         newer = older
     origins |= dict.fromkeys(waiting.values(), versions[0])
     return [(entry, origins[entry.path]) for entry in entries]
+
+
+def _entries_below(version: Version, prefix: str | None) -> list[Entry]:
+    """Those at or below a folder, read from its first line on; the whole manifest where there is none to name it."""
+    folder = (prefix or "").rstrip("/")
+    if not folder:
+        return list(version.manifest.values())
+    found = []
+    with version.open_manifest() as stream:
+        seek_path(stream, f"{folder}/")
+        while line := stream.readline():
+            entry = parse_line(line)
+            if not entry.path.startswith(f"{folder}/"):
+                break
+            found.append(entry)
+    return found or version.manifest.under(prefix)
 
 
 def chunk_origins(history: Sequence[Stretch]) -> list[Part]:

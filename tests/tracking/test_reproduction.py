@@ -289,6 +289,28 @@ def test_path_that_leads_out_is_refused(place: Path, tmp_path: Path) -> None:
     assert again(found, tmp_path / "fresh").verdict == "impossible"
 
 
+def test_words_of_a_forged_log_are_no_commands(place: Path, tmp_path: Path) -> None:
+    workspace = scenario.workspace()
+    evil = "x\ntouch evil\n$(touch evil)`touch evil`'; touch evil; '"
+    git_facts = {"commit": "a" * 40, "remote": evil, "root": f"/a/{evil}", "untracked": [evil]}
+    capture = {
+        "command": ["t.py", evil],
+        "folder": f"/a/{evil}/b",
+        "python": evil,
+        "module": evil,
+        "git": git_facts,
+    }
+    op = {"op": "run.start", "run": "r", "name": evil, "config": {}, "capture": capture}
+    workspace.project().commit(lambda state: [op])
+    log_draft(workspace, scenario.draft("m", {"a": "1"}), run="r")
+    found = replace(way("m:v0"), obstacles=())
+    script = found.script.replace("\nset -eu\n", "\n")
+    for command in ("art", "git"):
+        script = f"{command}() {{ :; }}\n{script}"
+    subprocess.run(["sh", "-c", script, "sh", "made"], cwd=tmp_path, capture_output=True, check=False)
+    assert not list(tmp_path.rglob("evil")), found.script
+
+
 def test_folder_that_is_not_empty_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(lineart.UsageError, match="not empty"):
         again(way("data:v0"), place.parent)

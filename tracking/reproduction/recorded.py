@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ VARIABLES = (
     "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED", "TF_DETERMINISTIC_OPS", "TZ",
 )  # fmt: skip
 _GIT_TIMEOUT_S = 10
+# What becomes a word of a command is what it should be, whatever a log says.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_VERSION = re.compile(r"\d+(\.\d+)+\w*")
 
 
 def find_reproduction(workspace: Workspace, version: Version, *, at: Path | None = None) -> Reproduction:
@@ -115,8 +119,8 @@ class _Reader:
             [run_id],
         )
         kept = Code(saved=saved, artifacts=tuple(row[0] for row in artifacts))
-        commit = git.get("commit")
-        if not commit:
+        commit = str(git.get("commit") or "")
+        if not _COMMIT.fullmatch(commit):
             return kept
         repository = repository_with(commit, [self.at, Path(git.get("root") or "/-")])
         remote = git.get("remote")
@@ -210,9 +214,9 @@ def _environment(capture: Mapping[str, Any], files: RunFiles, paths: Sequence[st
         except ValueError:
             known = {}
         variables = {name: str(known[name]) for name in VARIABLES if name in known}
-    python = capture.get("python")
+    python = str(capture.get("python") or "")
     return Environment(
-        python=None if python is None else str(python), requirements=lines, variables=variables
+        python=python if _VERSION.fullmatch(python) else None, requirements=lines, variables=variables
     )
 
 

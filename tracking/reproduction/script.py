@@ -32,7 +32,7 @@ def script_of(made: Reproduction) -> str:
     )
     head = [
         "#!/bin/sh",
-        f"# {made.short} of {made.version.rpartition('/')[0]}, {run} on {made.made_at}",
+        f"# {made.short} of {made.version.rpartition('/')[0]}, {run} on {_plain(made.made_at)}",
         f"# blake3 of its manifest: {made.digest}",
         *(f"# note: {_plain(note)}" for note in made.notes),
     ]
