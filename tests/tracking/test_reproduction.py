@@ -274,6 +274,25 @@ def test_what_was_typed_in_or_hidden_cannot(capture: dict[str, list[str]], reaso
     assert reason in started(capture, []).obstacles[0]
 
 
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        (["/home/ada/p/.venv/bin/python3.11", "t.py"], ("python", "t.py")),
+        (["/home/ada/p/t.py", "--out=/home/ada/p/x"], ("python", "t.py", "--out=x")),
+        (["/home/ada/p/.venv/bin/torchrun", "t.py"], ("torchrun", "t.py")),
+        (["make", "model"], ("make", "model")),
+    ],
+)
+def test_programs_of_then_become_those_of_now(command: list[str], words: tuple[str, ...]) -> None:
+    capture = {
+        "command": command,
+        "folder": "/home/ada/p",
+        "executable": "/home/ada/p/.venv/bin/python",
+        "exec": {},
+    }
+    assert started(capture, []).words == ("art", "exec", "--", *words)
+
+
 def test_notebook_cannot() -> None:
     assert "interactive" in started({"command": ["k"]}, ["code/a.ipynb"]).obstacles[0]
 
@@ -289,6 +308,7 @@ def test_path_that_leads_out_is_refused(place: Path, tmp_path: Path) -> None:
     assert again(found, tmp_path / "fresh").verdict == "impossible"
 
 
+@pytest.mark.slow
 def test_words_of_a_forged_log_are_no_commands(place: Path, tmp_path: Path) -> None:
     workspace = scenario.workspace()
     evil = "x\ntouch evil\n$(touch evil)`touch evil`'; touch evil; '"
@@ -328,6 +348,7 @@ def test_version_of_a_deleted_run_says_so(place: Path) -> None:
 # Environment
 
 
+@pytest.mark.slow
 def test_package_that_cannot_be_had_is_named(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +361,21 @@ def test_package_that_cannot_be_had_is_named(
     outcome = again(wanted, tmp_path / "fresh", use_present=False)
     assert outcome.verdict == "impossible"
     assert re.search(r"pip install failed: (ERROR|×).*no-such-thing.*--no-env", outcome.reasons[0])
+
+
+@pytest.mark.slow
+def test_command_runs_with_the_python_of_a_new_environment(place: Path, tmp_path: Path) -> None:
+    art = [sys.executable, "-c", "from lineart.cli.main import main; main()"]
+    (place / "make.py").write_text(
+        "import sys\nopen('out', 'w').write('fixed')\nopen('prefix', 'w').write(sys.prefix)\n"
+    )
+    words = ["exec", "-p", "team/digits", "--log", "out=made:model", "--", sys.executable, "make.py"]
+    subprocess.run([*art, *words], cwd=place, check=True, capture_output=True)
+    found = way("made:v0")
+    wanted = replace(found, environment=replace(found.environment, requirements=()))
+    outcome = again(wanted, tmp_path / "fresh", use_present=False)
+    assert (outcome.verdict, outcome.reasons) == ("same", ())
+    assert (tmp_path / "fresh/work/prefix").read_text() == str(tmp_path / "fresh/venv")
 
 
 def test_environment_has_its_own_programs_and_none_of_our_settings(tmp_path: Path) -> None:
@@ -362,6 +398,7 @@ def test_environment_has_its_own_programs_and_none_of_our_settings(tmp_path: Pat
     }
 
 
+@pytest.mark.slow
 def test_script_does_it_in_a_shell(place: Path, tmp_path: Path) -> None:
     environ = dict(os.environ)
     code = TRAIN.replace('name="train"', 'name="it\'s", settings={"packages": False}')

@@ -7,11 +7,13 @@ that what is run again logs nowhere else), ``saved`` (files of the run), ``venv`
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+_PYTHON = re.compile(r"python[\d.]*(\.exe)?")
 CLONE, WORK, STORE, SAVED, VENV = "code", "work", "store", "saved", "venv"
 PATCH, REQUIREMENTS = "diff.patch", "requirements.txt"
 
@@ -142,7 +144,9 @@ def started(capture: Mapping[str, Any], files: Sequence[str]) -> Started:
     if exec_facts is not None:
         options = [part for text in exec_facts.get("use", ()) for part in ("--use", text)]
         options += [part for text in exec_facts.get("log", ()) for part in ("--log", here.relative(text))]
-        rest = tuple(map(here.relative, words))
+        if not words:
+            return _cannot("no command was recorded")
+        rest = _program(words[0], capture, here) + tuple(map(here.relative, words[1:]))
         return Started(
             words=("art", "exec", *options, "--", *rest), saved=_beside(kept, map(here.relative, words))
         )
@@ -160,12 +164,25 @@ def started(capture: Mapping[str, Any], files: Sequence[str]) -> Started:
             words=("python", "command.py", *rest), saved=(SavedCode("code/command.py", "command.py"),)
         )
     script, name = here.relative(words[0]), PurePosixPath(words[0]).name
-    folder_of_python = posixpath.dirname(str(capture.get("executable") or "/-/"))
-    if posixpath.dirname(words[0]) == folder_of_python and not name.endswith(".py"):
+    beside_python = posixpath.dirname(words[0]) == posixpath.dirname(str(capture.get("executable") or "/-/"))
+    if beside_python and not name.endswith(".py"):
         return Started(words=(name, *rest), saved=())  # a command that a package has installed
     if posixpath.isabs(script):  # outside of the folder and of the repository
         script = name
     return Started(words=("python", script, *rest), saved=_beside(kept, [script]))
+
+
+def _program(first: str, capture: Mapping[str, Any], here: Place) -> tuple[str, ...]:
+    """What a command begins with: a Python of then, and a script that needs one, get the Python of now."""
+    path = PurePosixPath(first)
+    if path.is_absolute() and _PYTHON.fullmatch(path.name):
+        return ("python",)
+    if path.suffix == ".py":
+        script = here.relative(first)
+        return ("python", path.name if posixpath.isabs(script) else script)
+    if posixpath.dirname(first) == posixpath.dirname(str(capture.get("executable") or "/-/")):
+        return (path.name,)  # what a package has installed
+    return (here.relative(first),)
 
 
 def _cannot(why: str) -> Started:
