@@ -137,7 +137,9 @@ def _say_impact(found: Impact, version: Version) -> None:
 @json_option
 @common_options
 def why(name: str, as_json: bool) -> None:
-    """Tell which data, code and config made a version; of a link, such as a registered model, what it shows.
+    """Tell which data, code and config made a version.
+
+    Of a link, such as a registered model, it is told what made the version that it shows.
 
     With --json: name, source (of a link: the version that it shows, else null), logged_by, exact, inputs (a list of
     name, role), reproduced_by (runs), and run (run, name, job_type, state, config, summary, capture, user, host,
