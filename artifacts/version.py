@@ -78,14 +78,17 @@ class Version:
 
         Raises: NotFoundError with the nearest paths.
         """
-        if "manifest" in self.__dict__:
-            found = self.manifest.get(path)
-        else:
-            with self._manifest_reader() as stream:
-                found = find_entry(stream, path)
+        found = self.find(path)
         if found is None:
             raise NotFoundError(f"path {path!r} is not in {self.name.short}{nearest(path, self.manifest)}")
         return found
+
+    def find(self, path: str) -> Entry | None:
+        """The entry at `path`, None if there is none; the whole manifest is not read for either answer."""
+        if "manifest" in self.__dict__:
+            return self.manifest.get(path)
+        with self._manifest_reader() as stream:
+            return find_entry(stream, path)
 
     def _manifest_reader(self) -> IO[bytes]:
         """Of a remote store a manifest comes at once if it is not too long: looking for the place takes requests."""

@@ -6,27 +6,26 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..artifacts.decisions import decide_alias
 from ..lineage import LineageGraph
 from ..lineage.render import render_dot, render_picture, render_tree
-from ..storage.errors import UsageError
+from ..storage.errors import StoreError, UsageError
 from ..tracking import Api, Artifact, Workspace, find_settings, init
 from .options import json_option
 from .output import say_json
 
-if TYPE_CHECKING:
-    import numpy as np
-
 PROJECT = "digits"
+SCRIPT = "train.py"
 _TEST_EVERY = 5  # every fifth image is for testing
 
 
@@ -36,8 +35,9 @@ _TEST_EVERY = 5  # every fifth image is for testing
 def demo(folder: Path | None, as_json: bool) -> None:
     """Run the main job on real data: dataset, training, evaluation, promotion, lineage.
 
-    Writes scikit-learn's handwritten digits as files, trains two models on them, promotes the better one, and draws
-    where it came from. Everything lies in FOLDER (default: a new ./lineart-demo), which can be removed afterwards.
+    Writes scikit-learn's handwritten digits as files, trains two models on them with a script, promotes the better one,
+    and draws where it came from. Everything lies in FOLDER (default: a new ./lineart-demo), which can be removed
+    afterwards.
 
     With --json the story goes to the standard error, and the keys are folder, store, production, dataset, seconds.
 
@@ -84,6 +84,7 @@ def _next_commands(place: Path) -> list[str]:
         "art why classifier:production",
         "art lineage classifier:production --dot | dot -Tsvg > lineage.svg",
         "art impact digits:v0",
+        "art reproduce classifier:production --check --no-env",
         'art sql "select name, job_type, summary from runs"',
     ]
 
@@ -98,6 +99,7 @@ class Story:
         (self.place / "lineart.toml").write_text(
             f'store = "store"\nproject = "{PROJECT}"\n', encoding="utf-8"
         )
+        shutil.copyfile(Path(__file__).with_name("demo_training.py"), self.place / SCRIPT)
 
     @property
     def store(self) -> str:
@@ -122,15 +124,20 @@ class Story:
 
     def model(self, name: str, *, images: int | None, strength: float) -> None:
         """Train on what the store gives back, evaluate, and promote if it beats what is in production."""
+        from .demo_training import read_digits, score
+
         _step({"first-try": "2", "all-images": "3"}[name], f"train, evaluate, promote: {name}")
-        with self._run("train", name, {"images": images, "C": strength}) as run:
-            dataset = run.use_artifact("digits:latest", role="train")
-            pixels, labels = read_digits(Path(dataset.download(self.place / "from-store")) / "train")
-            weights = train(pixels[:images], labels[:images], strength)
-            made = Artifact("classifier", "model", metadata={"images": len(labels[:images]), "C": strength})
-            with made.new_file("weights.json") as file:
-                json.dump(weights, file)
-            run.log_artifact(made, derived_from=[dataset])
+        words = [
+            SCRIPT,
+            name,
+            *([] if images is None else ["--images", str(images)]),
+            "--strength",
+            str(strength),
+        ]
+        _say(f"   python {' '.join(words)}")
+        _run_python(words, self.place)
+        api = Api(self.store)
+        made, dataset = (api.artifact(f"{PROJECT}/{wanted}:latest") for wanted in ("classifier", "digits"))
         with self._run("evaluate", f"check-{name}") as run:
             model = run.use_artifact(made, role="candidate")
             run.use_artifact(dataset, role="test")
@@ -230,33 +237,16 @@ def write_digits(folder: Path) -> int:
     return len(digits.target)
 
 
-def read_digits(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (images x 64, 0 to 1) and labels of the files that `write_digits` made, in the order of their numbers."""
-    import numpy as np
-
-    paths = sorted(folder.glob("*/*.pgm"), key=lambda path: path.name)
-    pixels = [np.frombuffer(path.read_bytes()[-64:], dtype="uint8") for path in paths]
-    return np.stack(pixels) / 16.0, np.array([int(path.parent.name) for path in paths])
-
-
-def train(pixels: np.ndarray, labels: np.ndarray, strength: float) -> dict[str, Any]:
-    """Multinomial logistic regression; its weights as lists, so that no pickle is needed to load it."""
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=strength, max_iter=500).fit(pixels, labels)
-    return {
-        "classes": fitted.classes_.tolist(),
-        "weights": fitted.coef_.tolist(),
-        "bias": fitted.intercept_.tolist(),
-    }
-
-
-def score(weights: dict[str, Any], pixels: np.ndarray, labels: np.ndarray) -> float:
-    """The share of images that the weights name right."""
-    import numpy as np
-
-    values = pixels @ np.array(weights["weights"]).T + np.array(weights["bias"])
-    return float(np.mean(np.array(weights["classes"])[values.argmax(axis=1)] == labels))
+def _run_python(words: list[str], folder: Path) -> None:
+    """Run a script with this Python; the settings file in `folder` says which store and project. Raises: StoreError."""
+    said = ("LINEART_STORE", "LINEART_PROJECT", "LINEART_ENTITY", "WANDB_PROJECT", "WANDB_ENTITY")
+    environ = {name: value for name, value in os.environ.items() if name not in said}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise StoreError(f"{words[0]} in {folder} failed: {reason}")
 
 
 def _new_folder(folder: Path | None) -> Path:

@@ -141,6 +141,7 @@ def exec(
         return _call(program, arguments, os.environ | path, None).status
     note(f"run {run.path} {run.name}")
     try:
+        run._capture.note(exec={"use": list(inputs), "log": list(outputs)})
         if said.get("save_code", True):
             keep_script(command, run)
         for text in inputs:

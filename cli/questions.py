@@ -142,11 +142,13 @@ def why(name: str, as_json: bool) -> None:
     """Tell which data, code and config made a version.
 
     Where the run was observed (the setting "observe"), files and URLs that it read and did not declare are listed as
-    untracked, with the version that has the same file, if there is one.
+    untracked, with the version that has the same file, if there is one. Of a link, such as a registered model, it is
+    told what made the version that it shows.
 
-    With --json: name, logged_by, exact, inputs (a list of name, role), untracked (a list of uri, size_bytes, digest,
-    found_in; null when nobody observed), untracked_omitted, reproduced_by (runs), and run (run, name, job_type, state,
-    config, summary, capture, user, host, created_at, error; null when it was logged outside of one).
+    With --json: name, source (of a link: the version that it shows, else null), logged_by, exact, inputs (a list of
+    name, role), untracked (a list of uri, size_bytes, digest, found_in; null when nobody observed), untracked_omitted,
+    reproduced_by (runs), and run (run, name, job_type, state, config, summary, capture, user, host, created_at, error;
+    null when it was logged outside of one).
 
     \b
     art why classifier:production
@@ -172,6 +174,7 @@ def _why_record(found: Why, known: Mapping[str, str]) -> dict[str, Any]:
     run = found.run
     return {
         "name": found.version_id,
+        "source": found.source,
         "logged_by": found.logged_by,
         "exact": found.exact,
         "inputs": [{"name": source, "role": role} for source, role in found.inputs],
@@ -197,6 +200,10 @@ def _why_record(found: Why, known: Mapping[str, str]) -> dict[str, Any]:
 def _say_why(found: Why, version: Version, known: Mapping[str, str]) -> None:
     title = click.style(version.name.short, fg="cyan", bold=True)
     run = found.run
+    if found.source is not None:
+        shown = click.style(found.source.removeprefix(f"{version.project}/"), fg="cyan", bold=True)
+        say(f"{title} is a link to {shown}")
+        title = shown
     if run is None:
         say(f"{title} was logged outside of a run by {found.logged_by}; nothing is known of its inputs")
         return

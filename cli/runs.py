@@ -18,6 +18,7 @@ from .completion import complete_runs
 from .options import common_options, json_option, open_workspace
 from .output import Cell, age, name_cell, note, say_json_list, say_table, value_text
 from .run_details import diff, show, tail
+from .run_files import get
 from .run_names import STATES, find_run, length_words, run_record
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _BLANK = "\u00a0"  # does not end a cell: awk and people see one column
 @click.group()
 @common_options
 def run() -> None:
-    """Look at runs: list, show, compare, follow.
+    """Look at runs: list, show, compare, follow, fetch their files.
 
     RUN is an id, a name that only one run has, or ENTITY/PROJECT/ID.
 
@@ -297,3 +298,4 @@ def _csv_value(value: Any) -> Any:
 run.add_command(show)
 run.add_command(diff)
 run.add_command(tail)
+run.add_command(get)

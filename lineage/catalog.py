@@ -89,7 +89,9 @@ class Catalog:
         except duckdb.Error as error:
             raise UsageError(f"sql: {' '.join(str(error).split())}") from error
 
-    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(
+        self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         """All rows of a query of our own."""
         with _own_query():
             return self._connection.execute(query, parameters).fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..artifacts.diff import ManifestDiff
@@ -12,6 +12,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.stored_diff import diff_stored
 from ..artifacts.version import Version
 from ..storage.digest import parse_hex
+from ..storage.errors import IntegrityError
 from ..storage.store import Store
 from .catalog import Catalog
 from .graph import LineageGraph, nearest_first
@@ -38,7 +39,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What made a version: its run, the inputs, and runs that made the same content again."""
+    """What made a version: its run, the inputs, and runs that made the same content again. Of a link: of its source."""
 
     version_id: str
     run: RunFacts | None
@@ -47,6 +48,7 @@ class Why:
     reproduced_by: list[str]
     logged_by: str | None  # user@host
     untracked: UntrackedInputs  # of the run
+    source: str | None = None  # of a link: the version that it shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
 
 
 def why(catalog: Catalog, version_id: str) -> Why:
-    """Inputs, code, config and command behind a version."""
+    """Inputs, code, config and command behind a version; of a link, behind its source."""
+    source = source_of(catalog, version_id)
+    if source != version_id:
+        return replace(why(catalog, source), version_id=version_id, source=source)
     made = catalog.rows(
         "SELECT run_id, is_new, exact FROM productions WHERE version_id = ? ORDER BY position", [version_id]
     )
@@ -114,6 +119,17 @@ def why(catalog: Catalog, version_id: str) -> Why:
         logged_by=f"{who[0][0]}@{who[0][1]}" if who else None,
         untracked=untracked_inputs(catalog, producer) if producer else UntrackedInputs(False),
     )
+
+
+def source_of(catalog: Catalog, version_id: str) -> str:
+    """The version that a link shows, through links of links; any other version is its own source."""
+    seen = {version_id}
+    while found := catalog.rows("SELECT source_id FROM links WHERE link_id = ? AND is_new", [version_id]):
+        version_id = found[0][0]
+        if version_id in seen:  # no client of ours writes a circle
+            raise IntegrityError(f"version {version_id} is a link to itself; the log was forged")
+        seen.add(version_id)
+    return version_id
 
 
 def impact(catalog: Catalog, version_id: str) -> Impact:

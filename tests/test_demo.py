@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+CHECK = ("--check", "--no-env", "--into", "empty", "--json")
 ART = str(Path(sys.executable).with_name("art"))
 
 
@@ -39,6 +40,21 @@ def test_demo_promotes_stores_nothing_twice_and_leaves_a_store_to_look_at(
     assert len(json.loads(changed)) == 2
     assert (place / "lineage.dot").read_text().startswith("digraph")
     assert (place / "lineage.svg").exists() == (shutil.which("dot") is not None)
+
+
+def test_model_of_the_demo_comes_out_the_same_in_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LINEART_STORE")
+    art(tmp_path, "demo", "shown")
+    again = art(tmp_path, "reproduce", "digits/classifier:production", "--store", "shown/store", *CHECK)
+    found = json.loads(again)
+    assert (found["verdict"], found["made"]) == ("same", found["digest"])
+    assert [(item["name"], item["aliases"]) for item in found["inputs"]] == [
+        ("default/digits/digits:v0", ["latest"])
+    ]
+    assert found["command"] == ["python", "train.py", "all-images", "--strength", "0.05"]
+    assert (tmp_path / "empty/work/train.py").is_file()
 
 
 def test_second_demo_takes_a_new_folder_and_a_full_one_is_refused(tmp_path: Path) -> None:

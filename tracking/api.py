@@ -20,6 +20,7 @@ from .workspace import Workspace
 if TYPE_CHECKING:  # `artifact` takes a third of the time of loading all: for those who ask for one
     import duckdb
 
+    from ..lineage import Stale
     from .artifact import Artifact
 
 _MOST_PAGE = 100_000
@@ -214,6 +215,31 @@ class Api:
         return find_registries(self._workspace)
 
     # The catalog
+
+    def stale(
+        self,
+        project: str | None = None,
+        *,
+        everything: bool = False,
+        references: bool = False,
+        timeout: float = 60.0,
+    ) -> list[Stale]:
+        """The versions of a project that were made from inputs which are out of date, directly or further upstream.
+
+        Judged are those with an alias (``latest`` is one), with `everything` all live ones. `references` also asks the
+        places of references whether they changed, for at most `timeout` seconds.
+        Raises: InvalidNameError, CommError.
+        """
+        from .staleness import stale_versions
+
+        report = stale_versions(
+            self._workspace,
+            projects=[self._project_name(project)],
+            everything=everything,
+            with_references=references,
+            timeout_s=timeout,
+        )
+        return list(report.stale)
 
     def sql(
         self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None

@@ -13,7 +13,9 @@ from .links import link_version, live_links, unlink_version
 if TYPE_CHECKING:
     import networkx as nx
 
+    from ..lineage import Stale
     from .artifact import Artifact
+    from .reproduction import Reproduction
     from .workspace import Workspace
 
 
@@ -87,6 +89,29 @@ class ArtifactLineage(ArtifactIdentity):
         from .exporting import export_version
 
         return export_version(self._home(), self._logged(), format, direction=direction, depth=depth)
+
+    def stale(self, *, references: bool = False, timeout: float = 60.0) -> Stale | None:
+        """Why this version is stale, None if all that it was made from is the newest still.
+
+        With `references` the places of references are asked, too, for at most `timeout` seconds.
+        Raises: ArtifactNotLoggedError, CommError.
+        """
+        from .staleness import stale_versions
+
+        self._logged()
+        found = stale_versions(
+            self._home(), [self.qualified_name], with_references=references, timeout_s=timeout
+        )
+        return found.stale[0] if found.stale else None
+
+    def reproduction(self) -> Reproduction:
+        """How to make this version anew: code, inputs, environment, command; `script` writes it for a shell.
+
+        Raises: ArtifactNotLoggedError, IntegrityError, CommError.
+        """
+        from .reproduction import find_reproduction
+
+        return find_reproduction(self._home(), self._logged())
 
     # Links
 

@@ -42,6 +42,7 @@ class RunCapture:
         self._alerts: Alerts | None = None
         self._sink: FolderSink | None = None
         self._observer: Observer | None = None
+        self._noted: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.quick: dict[str, Any] = {} if quiet else quick_facts(settings, folder, self._argv, self._environ)
 
@@ -54,6 +55,15 @@ class RunCapture:
         for path, data in found.files.items():
             sink.put_at(data, path)
         self.facts = {**self.quick, **found.facts}
+
+    def note(self, **facts: Any) -> None:
+        """Add facts that only the caller knows, in place of those of the same names."""
+        self._noted |= facts
+
+    @property
+    def last_facts(self) -> dict[str, Any]:
+        """All that is known when the run ends; empty when nothing is beside what its start has said."""
+        return {**(self.facts or self.quick), **self._noted} if self.facts or self._noted else {}
 
     def sampler(self) -> Callable[[], Mapping[str, float]] | None:
         """What measures the machine; None when that is switched off."""

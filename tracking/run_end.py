@@ -88,8 +88,8 @@ def end_run(run: Run, exit_code: int, error: str | None) -> None:
 def _last_words(run: Run) -> dict[str, Any]:
     """What the last op says beside how it ended."""
     said: dict[str, Any] = _changed(run)
-    if run._capture.facts:
-        said["capture"] = run._capture.facts
+    if run._capture.last_facts:
+        said["capture"] = run._capture.last_facts
     if run._alerts_sent:
         said["alerts"] = [record.as_json() for record in run._alerts_sent]
     if run._recorder.set_by_user:

@@ -72,7 +72,7 @@ def open_envelope(envelope: object, trusted: TrustedKeys) -> Opened:
     demand_libraries()
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import UnverifiedSignatureError
-    from securesystemslib.signer import Signature
+    from securesystemslib.signer import Signature  # pyright: ignore[reportPrivateImportUsage]
 
     payload, signatures = _parts(envelope)
     pae = Envelope(payload, PAYLOAD_TYPE, {}).pae()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...storage.errors import UsageError
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner, SSlibKey
+    from securesystemslib.signer import CryptoSigner, SSlibKey  # pyright: ignore[reportPrivateImportUsage]
 
 KINDS = ("ed25519", "ecdsa-p256")
 _MAX_PEM_BYTES = 64 * 1024  # of a key; what is longer is none
@@ -146,7 +146,7 @@ def load_signer(pem: bytes, password: bytes | None = None, name: str = "signing 
     demand_libraries()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from securesystemslib.signer import CryptoSigner
+    from securesystemslib.signer import CryptoSigner  # pyright: ignore[reportPrivateImportUsage]
 
     if len(pem) > _MAX_PEM_BYTES:
         raise UsageError(f"{name}: {len(pem)} bytes are no private key; expected PEM of PKCS #8")
@@ -187,7 +187,7 @@ def _public(public: Any, name: str) -> PublicKey:
     """Raises: UsageError for a key of a kind that is not used here."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    from securesystemslib.signer import SSlibKey
+    from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage]
 
     if isinstance(public, ed25519.Ed25519PublicKey):
         kind = "ed25519"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,21 @@ def test_numbers_that_look_the_same_are_told_apart(art, tmp_path: Path) -> None:
 
 def test_unknown_version_is_an_error(art, digits: Path) -> None:
     assert "has no v9" in art("diff", "images:v0", ":v9", status=1).err
+
+
+def test_deep_says_what_changed_in_tables_and_what_may_explain_it(art, digits: Path) -> None:
+    out = art("diff", "images:v0", "images:v1", "--deep").out
+    assert "table labels.csv: 2 rows → 3 (1 = 33.3% added, 0 = 0.0% removed)" in out
+    assert re.search(r"1\. config: camera: 0 → 1", out)
+    found = art("diff", "classifier:v0", "classifier:v1", "--deep", "--json").json
+    assert found["config"] == {"lr": [0.1, 0.05]}
+    change = found["input_changes"][0]
+    assert (change["before"], change["after"], change["role"]) == (
+        "default/digits/images:v0",
+        "default/digits/images:v1",
+        "train",
+    )
+    assert "labels.csv" in [row["path"] for row in change["files"]]
+    assert [row["kind"] for row in found["explanations"]][:2] == ["inputs", "config"]
+    assert {"tables", "packages", "environment", "code_diff", "left_out"} <= set(found)
+    assert "leave out" in art("diff", "images:v0", "images:v1", "--deep", "--stat", status=2).err

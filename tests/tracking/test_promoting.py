@@ -40,7 +40,7 @@ def opened_at(folder: Path) -> Workspace:
     return Workspace.open(find_settings(store=str(folder)), create=True)
 
 
-def train(accuracy: float, files: dict[str, bytes] | None = None, **summary: float) -> lineart.Artifact:
+def train(accuracy: float, files: dict[str, bytes] | None = None, **summary: Any) -> lineart.Artifact:
     """A run that uses the newest data and logs a model, with a link to it in the registry: that link."""
     with lineart.init(project="churn", job_type="train", config={"depth": 3}) as run:
         if lineart.Api().artifact_exists("churn/data:latest"):

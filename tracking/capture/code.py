@@ -39,6 +39,19 @@ def main_code(
     return [] if source is None else [(path.name, source.encode())]
 
 
+def started_module(main_module: ModuleType | None, argv: Sequence[str]) -> str | None:
+    """The name behind ``-m`` if that is how `main_module` was started; `argv` is `sys.argv`, whose first is its file.
+
+    >>> started_module(ModuleType("__main__"), ["train.py"]) is None
+    True
+    """
+    spec = getattr(main_module, "__spec__", None)
+    if spec is None or not argv or argv[0] != getattr(main_module, "__file__", None):
+        return None
+    name: str = spec.name
+    return name.removesuffix(".__main__")
+
+
 def executed_cells(shell: Any) -> bytes:
     """The inputs of this session of IPython, in the order of their execution, as a notebook of format 4.5."""
     history = getattr(shell, "history_manager", None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...storage.errors import UsageError
 from ..run_settings import Settings
-from .code import main_code
+from .code import main_code, started_module
 from .git import dirty_diff, git_state
 from .launchers import launcher_facts
 from .packages import installed_packages
@@ -35,8 +35,10 @@ class Captured:
 def quick_facts(
     settings: Settings, folder: Path, argv: Sequence[str], environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Command, folder, Python and host: no process is started and no file read."""
-    return process_facts(argv, folder, environ=environ, host=settings.host)
+    """Command, folder, Python and host, and the `module` of ``python -m``: no process is started and no file read."""
+    module = started_module(sys.modules.get("__main__"), argv)
+    facts = process_facts(argv, folder, environ=environ, host=settings.host)
+    return facts if module is None else {**facts, "module": module}
 
 
 def gather(
