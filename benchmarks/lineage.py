@@ -14,6 +14,7 @@ linked into a registry.
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -87,7 +88,14 @@ class History:
             }
             self.stages.setdefault(kind, []).append((collection, number))
         self.edges += len(used) + len(outputs)
-        yield {"op": "run.finish", "run": run, "writer": "w", "state": "finished", "exit_code": 0, "error": None}
+        yield {
+            "op": "run.finish",
+            "run": run,
+            "writer": "w",
+            "state": "finished",
+            "exit_code": 0,
+            "error": None,
+        }
 
     def some(self, kind: str, count: int, *, near: int) -> list[tuple[str, int]]:
         """Different versions of a type, among the `near` newest."""
@@ -159,9 +167,7 @@ def registry_ops(models: list[tuple[str, int]]) -> Iterator[Op]:
     """Links to some models, in a project of their own."""
     yield {"op": "collection.create", "collection": "classifier", "type": "model", "description": ""}
     for number, (collection, version) in enumerate(models):
-        yield from version_ops(
-            "classifier", number, None, number, source=f"{HOME}/{collection}:v{version}"
-        )
+        yield from version_ops("classifier", number, None, number, source=f"{HOME}/{collection}:v{version}")
 
 
 def write_project(store: Store, project: ProjectName, ops: Iterator[Op]) -> int:
@@ -202,7 +208,9 @@ def write_store(folder: Path, versions: int) -> Path:
     start = time.perf_counter()
     count = write_project(store, HOME, history.ops())
     models = history.stages["model"]
-    count += write_project(store, REGISTRY, registry_ops(models[:: max(1, len(models) // max(10, versions // 200))]))
+    count += write_project(
+        store, REGISTRY, registry_ops(models[:: max(1, len(models) // max(10, versions // 200))])
+    )
     print(
         f"{history.made:,} versions, {history.edges:,} edges, {history.runs:,} runs in {count:,} transactions,"
         f" chain of {history.known['state']:,}, hub with {versions // 10:,} runs:"
@@ -273,15 +281,65 @@ def measure(place: Path, cache: Path) -> None:
     store.close()
 
 
+def pictures(target: Path, folder: Path, large: Path) -> None:
+    """Draw the demo, a project with 300 nodes, and what is nearest in the large store, each in every notation."""
+    target.mkdir(parents=True, exist_ok=True)
+    demo = folder / "demo"
+    call = "from lineart.cli.main import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", call, "demo", str(demo)], check=True, capture_output=True, cwd=folder
+    )
+    medium = write_store(folder / "medium", 560)
+    for title, place, version, most in (
+        ("demo", next(demo.glob("**/lineart.json")).parent, "classifier:v1", None),
+        ("300 nodes", medium, f"{HOME}/hub:v0", None),
+        ("300 nodes, a model", medium, f"{HOME}/model-1:v5", None),
+        ("a million, a report", large, f"{HOME}/report-1:v50", 2_000),
+        ("a million, the hub", large, f"{HOME}/hub:v0", 2_000),
+    ):
+        store = Store.open(str(place), cache=folder / "pictures")
+        catalog = Catalog(store, [ProjectName(*name) for name in store.projects()])
+        found = catalog.rows("SELECT version_id FROM versions WHERE ends_with(version_id, ?)", [version])[0][
+            0
+        ]
+        graphs: list[Any] = []
+        built = seconds(lambda: graphs.append(LineageGraph(catalog).build(found, most=most)))  # noqa: B023
+        (graph,) = graphs
+        limit = 300 if title.startswith("300") else 60
+        print(f"{title}: {len(graph):,} nodes in {built:.2f} s, {limit} drawn at most")
+        name = title.replace(" ", "-").replace(",", "")
+        for kind, draw in (
+            ("txt", lambda: render_tree(graph, limit=limit).encode()),  # noqa: B023
+            ("dot", lambda: render_dot(graph, limit=limit).encode()),  # noqa: B023
+            ("mermaid", lambda: render_mermaid(graph, limit=limit).encode()),  # noqa: B023
+            ("json", lambda: json.dumps(render_json(graph)).encode()),  # noqa: B023
+            ("svg", lambda: render_picture(graph, "svg", limit=limit)),  # noqa: B023
+            ("png", lambda: render_picture(graph, "png", limit=limit)),  # noqa: B023
+        ):
+            if kind in ("svg", "png") and shutil.which("dot") is None:
+                print(f"  {kind}: Graphviz is missing")
+                continue
+            drawn: list[bytes] = []
+            took = seconds(lambda: drawn.append(draw()))  # noqa: B023
+            (target / f"{name}.{kind}").write_bytes(drawn[0])
+            print(f"  {kind:<8} {took:7.2f} s   {len(drawn[0]):>10,} bytes")
+        catalog.close()
+        store.close()
+
+
 def main() -> None:
     """Build, and measure in another process: what the building has in memory does not count."""
     given = {name: sys.argv[sys.argv.index(name) + 1] for name in sys.argv if name.startswith("--")}
     with bench_folder("lineage") as folder:
         if "--store" in given:
             measure(Path(given["--store"]), folder / "cache")
+            if "--pictures" in given:
+                pictures(Path(given["--pictures"]), folder, Path(given["--store"]))
             return
         place = write_store(folder, int(given.get("--versions", 1_000_000)))
-        subprocess.run([sys.executable, __file__, "--store", str(place), "--folder", str(folder)], check=True)
+        passed = [word for name in ("--pictures",) if name in given for word in (name, given[name])]
+        command = [sys.executable, __file__, "--store", str(place), "--folder", str(folder), *passed]
+        subprocess.run(command, check=True)
         if "--keep" in given:
             shutil.move(place, given["--keep"])
 

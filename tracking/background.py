@@ -76,7 +76,7 @@ class Background:
         chores: Sequence[Callable[[], None]],
         first: Callable[[], None],
     ) -> None:
-        """`rescue` is called when the journal has lost its place, `chores` are, every few seconds, `first` at the start."""
+        """`rescue` is called when the journal has lost its place, `chores` every few seconds, `first` at the start."""
         self._journal = journal
         self._path = path
         self.shipper = shipper
