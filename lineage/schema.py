@@ -148,7 +148,9 @@ VIEWS = "\n".join(f"CREATE VIEW {name} AS {query};" for name, query in _VIEWS.it
 
 # Base tables of a view → which of their rows the wanted ones need; `wanted` has their keys in the column `id`.
 _VERSION = "WHERE version_id IN (FROM wanted)"
-_COLLECTION = "SEMI JOIN version_creations USING (project, collection)"
+_COLLECTION = (
+    "WHERE collection IN (SELECT collection FROM version_creations)"  # of other projects, too: not met
+)
 _NEEDED: Mapping[str, Mapping[str, str]] = {
     "versions": {
         "version_creations": _VERSION,
