@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from ..lineage import Direction
 
+_LOOKED_AT = 2_000
+
 
 @click.command()
 @click.argument("name", shell_complete=complete_names)
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
-    help="Draw the N nodes that are nearest; 0: all. Not for --json, which has them all.",
+    help="Draw the N nodes that are nearest; 0: all. With --json, which has all by itself: about N versions.",
 )
 @click.option("--dot", is_flag=True, help="Write Graphviz's language; needs no Graphviz.")
 @click.option("--mermaid", is_flag=True, help="Write Mermaid, which GitHub draws in Markdown.")
@@ -52,7 +54,7 @@ def lineage(
 
     Without a format a tree is drawn. Alike siblings are drawn as one ("train ×200"); lineage crosses projects.
 
-    With --json: networkx's node-link data: graph (focus, direction, omitted), nodes (id, kind, label, …),
+    With --json: networkx's node-link data: graph (focus, direction, omitted, unread), nodes (id, kind, label, …),
     edges (source, target, kind, role, exact).
 
     \b
@@ -70,7 +72,10 @@ def lineage(
     catalog = workspace.catalog()
     try:
         graph = LineageGraph(catalog).build(
-            str(version.name), direction=_direction(upstream, downstream), depth=depth
+            str(version.name),
+            direction=_direction(upstream, downstream),
+            depth=depth,
+            most=_looked_at(limit, as_json),
         )
     finally:
         catalog.close()
@@ -90,6 +95,14 @@ def _direction(upstream: bool, downstream: bool) -> Direction:
     if upstream == downstream:
         return "both"
     return "upstream" if upstream else "downstream"
+
+
+def _looked_at(limit: int | None, as_json: bool) -> int | None:
+    """How many versions are looked at to each side: for a drawing far more than drawn, since alike ones are grouped."""
+    if as_json:
+        return limit or None
+    drawn = _drawn(limit)
+    return None if drawn is None else max(_LOOKED_AT, 10 * drawn)
 
 
 def _drawn(limit: int | None) -> int | None:

@@ -15,14 +15,15 @@ _MOST_SHOWN = 20
 
 
 def found_in(workspace: Workspace, inputs: UntrackedInputs) -> dict[str, str]:
-    """By digest the newest version that has such a file, in any project of the store."""
+    """By digest the oldest version that has such a file, in any project of the store: it could have been declared."""
     digests = sorted({found.digest for found in inputs.listed if found.digest is not None})
     if not digests:
         return {}
     from ..lineage.untracked import versions_with
     from .whereis import live_versions
 
-    versions = (v for project in workspace.project_names() for v in live_versions(workspace, project))
+    versions = [v for project in workspace.project_names() for v in live_versions(workspace, project)]
+    versions.sort(key=lambda version: version.state.created_at)
     return {
         digest: str(version.name)
         for digest, version in versions_with(workspace.store, versions, digests).items()

@@ -15,9 +15,10 @@ from typing import Any
 
 from .catalog import Catalog
 from .parts import Part, Use, parts_of
+from .schema import rows_where
 
 _NAMES = "IN (SELECT unnest(?::VARCHAR[]))"
-_LEVELS = 32  # by queries; each costs about 0.05 s where there are a million versions
+_LEVELS = 4  # by queries; among a million versions each costs about 0.03 s, and looking ahead half a second
 
 # Pairs of runs, the second of which made something that the first used; a link counts as its source.
 _PAIRS = """
@@ -78,7 +79,7 @@ class EdgeReader:
         """Read the parts of these runs; those that are known are not read again."""
         wanted = sorted({run for run in runs if run not in self._parts})
         if wanted:
-            self._load(wanted, f"run_id {_NAMES}", wanted)
+            self._load(wanted, f"WHERE run_id {_NAMES}", wanted)
 
     def parts(self, run: str) -> list[Part]:
         """The parts of a run that was loaded."""
@@ -101,9 +102,9 @@ class EdgeReader:
             [sorted({run for runs in first.values() for run in runs})],
         )
         reached = list(_reached((row[0] for row in hashed), self._pairs(up=up)))
-        only = "hash(run_id) IN (SELECT unnest(?::UBIGINT[]))"
-        made = f"SELECT version_id, run_id FROM productions WHERE is_new AND {only}"
-        used = f"SELECT DISTINCT version_id, run_id FROM uses WHERE {only} ORDER BY ALL"
+        only = "WHERE hash(run_id) IN (SELECT unnest(?::UBIGINT[]))"
+        made = f"SELECT version_id, run_id FROM productions {only} AND is_new"
+        used = f"SELECT DISTINCT version_id, run_id FROM uses {only} ORDER BY ALL"
         found.runs = _grouped(catalog.rows(made if up else used, [reached]))
         runs = sorted({run for runs in found.runs.values() for run in runs} - set(self._parts))
         self._load(runs, only, reached)
@@ -128,21 +129,23 @@ class EdgeReader:
             # As the view `edges` has it; that would look at all uses first.
             "SELECT run_id, version_id, max(role),"
             " coalesce(min(position) FILTER (starts_with(run_id, project || '/')), min(position))"
-            f" FROM uses WHERE {only} GROUP BY run_id, version_id",
+            f" FROM uses WHERE {rows_where('uses', only)} GROUP BY run_id, version_id",
             [given],
         ):
             if run in uses:
                 uses[run].append(Use(version, role, position))
         productions: dict[str, list[tuple[str, int, bool]]] = {}
         for run, version, position, exact in self._catalog.rows(
-            f"SELECT run_id, version_id, position, exact FROM productions WHERE is_new AND {only}", [given]
+            "SELECT run_id, version_id, position, exact FROM productions"
+            f" WHERE is_new AND {rows_where('productions', only)}",
+            [given],
         ):
             productions.setdefault(run, []).append((version, position, exact))
         derivations: dict[str, list[tuple[str, str]]] = {}
         for run, output, source in self._catalog.rows(
             # Of the production that made the output: what a later logging of the same content declared is no origin.
             "SELECT d.run_id, d.output_id, d.input_id FROM (SELECT * FROM derivations"
-            f" WHERE {only}) d JOIN productions p"
+            f" {only}) d JOIN productions p"
             " ON p.run_id = d.run_id AND p.version_id = d.output_id AND p.position = d.position WHERE p.is_new",
             [given],
         ):

@@ -181,8 +181,10 @@ SELECT run_id, 'produced', version_id, NULL, is_new, exact, time::TIMESTAMP, pos
 VIEWS = "\n".join(f"CREATE VIEW {name} AS {query};" for name, query in _VIEWS.items())
 
 # Base tables of a view → which of their rows the wanted ones need; `wanted` has their keys in the column `id`.
-_VERSION = "version_id IN (FROM wanted)"
-_COLLECTION = "(project, collection) IN (SELECT (project, collection) FROM version_creations)"
+_VERSION = "WHERE version_id IN (FROM wanted)"
+_COLLECTION = (
+    "WHERE collection IN (SELECT collection FROM version_creations)"  # of other projects, too: not met
+)
 _NEEDED: Mapping[str, Mapping[str, str]] = {
     "versions": {
         "version_creations": _VERSION,
@@ -192,12 +194,20 @@ _NEEDED: Mapping[str, Mapping[str, str]] = {
         "alias_moves": _COLLECTION,
         "alias_protections": _COLLECTION,
     },
-    "runs": {"run_events": "run_id IN (FROM wanted)"},
+    "runs": {"run_events": "WHERE run_id IN (FROM wanted)"},
 }
 _THROUGH = {
     "versions": ("collections", "alias_history", "aliases"),
     "runs": ("run_states", "merged_config", "merged_summary"),
 }
+
+
+def rows_where(table: str, rows: str) -> str:
+    """A condition for `table`: the rows of ``SELECT rowid FROM table rows``.
+
+    To look for them by their number reads the other columns where they are, an eighth of the time for a million rows.
+    """
+    return f"rowid IN (SELECT rowid FROM {table} {rows})"
 
 
 def among(view: Literal["versions", "runs"], columns: str) -> str:
@@ -206,7 +216,8 @@ def among(view: Literal["versions", "runs"], columns: str) -> str:
     The view itself says the same, but aggregates all events first: a second for a million runs.
     """
     narrowed = [
-        f"{table} AS (SELECT * FROM main.{table} WHERE {rows})" for table, rows in _NEEDED[view].items()
+        f"{table} AS MATERIALIZED (SELECT * FROM main.{table} WHERE {rows_where(f'main.{table}', rows)})"
+        for table, rows in _NEEDED[view].items()
     ]
     through = [f"{name} AS ({_VIEWS[name]})" for name in (*_THROUGH[view], view)]
     tables = ", ".join(["wanted AS (SELECT unnest(?::VARCHAR[]) AS id)", *narrowed, *through])

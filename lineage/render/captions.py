@@ -85,7 +85,8 @@ def group_label(stem: str, count: int, *, parts: int | None = None) -> str:
 def details(node: Node) -> str:
     """What stands small beside or under the name: versions, type and size, or job type and unusual states."""
     if node.kind == "artifact":
-        words = [node.versions, node.type, _size(node.size_bytes)]
+        named = node.is_group and node.label.startswith(f"{node.type} ×")
+        words = [node.versions, "" if named else node.type, _size(node.size_bytes)]
     else:
         words = [node.type] if node.type and not node.label.startswith(node.type) else []
         words += [f"{count} {state}" if node.is_group else state for state, count in node.states]

@@ -28,14 +28,22 @@ SMALLEST_GROUP = 4
 _RUN_NUMBER = re.compile(r"[-_. #]*\d+$")
 
 
-def cluster(graph: nx.MultiDiGraph[str]) -> tuple[tuple[str, ...], ...]:
+def cluster(graph: nx.MultiDiGraph[str], *, by_type: bool = False) -> tuple[tuple[str, ...], ...]:
     """Partition the nodes of ``graph`` into groups of siblings, most of them groups of one.
 
-    Members are ordered by creation time and key, groups by their first member.
+    With ``by_type`` the stem of a version is its type and not its collection, and of the aliases ``latest``, which each
+    collection has, keeps none single: an overview of what is too large to be read otherwise. Members are ordered by
+    creation time and key, groups by their first member.
     """
     focus = focus_keys(graph)
     levels = _levels(graph)
-    names = {key: _neighbour_name(graph, key, levels, focus) for key in graph}
+    single = {key for key in graph if key in focus or _stays_single(graph.nodes[key], by_type=by_type)}
+    names = {
+        key: (key,)
+        if key in single or key not in levels
+        else _name(graph.nodes[key], key, levels[key], by_type)
+        for key in graph
+    }
     groups: dict[object, list[str]] = {}
     for key in _in_order(graph):
         groups.setdefault(_signature(graph, key, names), []).append(key)
@@ -63,10 +71,10 @@ def collection_of(key: str) -> str:
     return key.rpartition(":")[0] or key
 
 
-def stem_of(key: str, attributes: dict[str, Any]) -> str:
-    """What siblings have in common: a version's collection, a run's job type or unnumbered name."""
+def stem_of(key: str, attributes: dict[str, Any], *, by_type: bool = False) -> str:
+    """What siblings have in common: a version's collection (or type), a run's job type or unnumbered name."""
     if attributes.get("kind") == "artifact":
-        return collection_of(key)
+        return str(attributes.get("type")) if by_type else collection_of(key)
     name = str(attributes.get("label") or key)
     return str(attributes.get("job_type") or _RUN_NUMBER.sub("", name) or name)
 
@@ -91,19 +99,14 @@ def _levels(graph: nx.MultiDiGraph[str]) -> dict[str, int]:
     return levels
 
 
-def _stays_single(graph: nx.MultiDiGraph[str], key: str, focus: frozenset[str]) -> bool:
-    attributes = graph.nodes[key]
-    return key in focus or bool(attributes.get("aliases")) or bool(attributes.get("deleted"))
+def _stays_single(attributes: dict[str, Any], *, by_type: bool) -> bool:
+    aliases = attributes.get("aliases") or ()
+    return any(alias != "latest" or not by_type for alias in aliases) or bool(attributes.get("deleted"))
 
 
-def _neighbour_name(
-    graph: nx.MultiDiGraph[str], key: str, levels: dict[str, int], focus: frozenset[str]
-) -> tuple[object, ...]:
-    """What ``key`` counts as when it is a neighbour: its like, or itself alone."""
-    if key not in levels or _stays_single(graph, key, focus):
-        return (key,)
-    attributes = graph.nodes[key]
-    return attributes.get("kind"), stem_of(key, attributes), levels[key]
+def _name(attributes: dict[str, Any], key: str, level: int, by_type: bool) -> tuple[object, ...]:
+    """What a node counts as when it is a neighbour: its like. One that stays single counts as itself alone."""
+    return attributes.get("kind"), stem_of(key, attributes, by_type=by_type), level
 
 
 def _signature(graph: nx.MultiDiGraph[str], key: str, names: dict[str, tuple[object, ...]]) -> object:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LIMIT", "Drawing", "Edge", "Node", "plan_drawing"]
 
+_OVERVIEW = 3
+"""So many times more groups than may be drawn: then those of one type are drawn as one, whatever their collection."""
+
 DEFAULT_LIMIT = 60
 """Nodes drawn unless asked otherwise: a tree of two screens, a picture whose names can be read on a page."""
 
@@ -35,7 +38,7 @@ class Node:
     type: str
     """The artifact's type, the run's job type, or ``""``."""
     versions: str = ""
-    """``"v0–v199"`` for a group of versions, else ``""``."""
+    """``"v0–v199"`` for a group of versions, ``"in 3 collections"`` for one of several; else ``""``."""
     aliases: tuple[str, ...] = ()
     size_bytes: int = 0
     deleted: bool = False
@@ -76,6 +79,8 @@ class Drawing:
     hidden_runs: int = 0
     omitted: int = 0
     """Nodes that a depth limit had cut off before."""
+    unread: int = 0
+    """Runs that were not followed, since there were enough nodes."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,6 +95,10 @@ class Drawing:
             lines.append(f"… {' and '.join(parts)} further away left out; --limit N shows more")
         if self.omitted:
             lines.append(f"… {_counted(self.omitted, 'node')} beyond the depth limit; --depth N shows more")
+        if self.unread:
+            lines.append(
+                f"… {_counted(self.unread, 'run')} not followed, and what lies behind; --limit 0 shows all"
+            )
         return tuple(lines)
 
 
@@ -105,6 +114,8 @@ def plan_drawing(graph: nx.MultiDiGraph[str], *, limit: int | None = DEFAULT_LIM
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: expected at least 1 node, or None for all")
     cells = cluster(graph)
+    if limit is not None and len(cells) > _OVERVIEW * limit:
+        cells = cluster(graph, by_type=True)
     focus = focus_keys(graph)
     nodes = [_node(graph, members, focus) for members in cells]
     cell_of = {member: node.key for node in nodes for member in node.members}
@@ -124,6 +135,7 @@ def plan_drawing(graph: nx.MultiDiGraph[str], *, limit: int | None = DEFAULT_LIM
         hidden_artifacts=sum(graph.nodes[key].get("kind") == "artifact" for key in left_out),
         hidden_runs=len(runs),
         omitted=int(graph.graph.get("omitted") or 0),
+        unread=int(graph.graph.get("unread") or 0),
     )
 
 
@@ -134,13 +146,19 @@ def _node(graph: nx.MultiDiGraph[str], members: tuple[str, ...], focus: frozense
     key = f"group:{lead}" if grouped else lead
     label = plain(str(first.get("label") or members[0]))
     if first.get("kind") == "artifact":
+        kind, collections = plain(str(first.get("type") or "")), {collection_of(member) for member in members}
+        versions = version_ranges(_versions(graph, members)) if grouped else ""
+        if grouped:
+            label = group_label(collection_of(label), len(members))
+        if len(collections) > 1:
+            label, versions = group_label(kind, len(members)), f"in {len(collections):,} collections"
         return Node(
             key=key,
             kind="artifact",
-            label=group_label(collection_of(label), len(members)) if grouped else label,
+            label=label,
             members=members,
-            type=plain(str(first.get("type") or "")),
-            versions=version_ranges(_versions(graph, members)) if grouped else "",
+            type=kind,
+            versions=versions,
             aliases=() if grouped else tuple(plain(alias) for alias in first.get("aliases") or ()),
             size_bytes=sum(int(graph.nodes[member].get("size_bytes") or 0) for member in members),
             deleted=bool(first.get("deleted")),

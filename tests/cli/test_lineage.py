@@ -88,6 +88,37 @@ def test_why_names_run_inputs_and_config(art, digits: Path) -> None:
     assert found["exact"] is True
 
 
+def test_untracked_inputs_are_listed_with_the_version_that_has_the_file(
+    art, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEART_PROJECT", "digits")
+    (tmp_path / "data").mkdir()
+    for name in ("raw", "new"):
+        (tmp_path / "data" / f"{name}.csv").write_text(name)
+    art("put", "data/raw.csv", "-t", "dataset", "--name", "raw")
+    script = """
+import lineart
+with lineart.init(project="digits", id="seen", settings={"observe": ["data"], "console": "off"}) as run:
+    text = [open(f"data/{name}.csv").read() for name in ("raw", "new")]
+    model = lineart.Artifact("model", type="model")
+    with model.new_file("w") as file:
+        file.write(text[0])
+    run.log_artifact(model)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    said = "raw.csv  3 B  blake3 "
+    for command in (["why", "digits/model"], ["run", "show", "digits/seen"]):
+        out = art(*command).out
+        assert "untracked  data/new.csv  3 B  blake3" in out
+        assert said in out
+        assert "(the same file is in raw:v0)" in out
+        found = art(*command, "--json").json
+        assert [one["uri"] for one in found["untracked"]] == ["data/new.csv", "data/raw.csv"]
+        assert [one["found_in"] for one in found["untracked"]] == [None, "default/digits/raw:v0"]
+        assert found["untracked_omitted"] == 0
+    assert art("why", "raw", "--json").json["untracked"] is None
+
+
 def test_why_of_what_no_run_made(art, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     art("put", "a.txt", "-t", "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import networkx as nx
 import pytest
@@ -119,3 +120,61 @@ def test_chain_of_five_thousand_is_walked_to_its_end(tmp_path: Path) -> None:
         LineageGraph(found).build("team/digits/step:v0", direction="downstream").number_of_nodes()
         == 2 * 5000 - 1
     )
+
+
+def test_deep_walk_goes_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = scenario.History(builders.memory_store(tmp_path))
+    scenario.chain(history, 20)
+    link = {"op": "version.create", "collection": "linked", "version": 0, "digest": "d" * 64, "size_bytes": 0}
+    link |= {
+        "file_count": 0,
+        "reference_count": 0,
+        "references": [],
+        "metadata": {},
+        "description": "",
+        "tags": [],
+    }
+    link |= {"run": None, "packs": [], "meta_packs": [], "ttl_s": None, "source": "team/digits/step:v19"}
+    made = {"op": "collection.create", "collection": "linked", "type": "dataset", "description": ""}
+    history.commit(made, link)
+    history.run("last")
+    history.use("last", "linked:v0")
+    history.log("end", run="last")
+    found = scenario.catalog(history)
+
+    def nodes(version: str, way: Literal["upstream", "downstream"]) -> set[str]:
+        return set(LineageGraph(found).build(f"team/digits/{version}", direction=way))
+
+    level_by_level = [nodes("end:v0", "upstream"), nodes("step:v0", "downstream")]
+    assert len(level_by_level[0]) == 2 * 20 + 1 + 2
+    for levels in (0, 1, 2, 5):
+        monkeypatch.setattr(edges, "_LEVELS", levels)
+        assert [nodes("end:v0", "upstream"), nodes("step:v0", "downstream")] == level_by_level
+
+
+def test_walk_that_has_enough_says_how_many_runs_it_left(tmp_path: Path) -> None:
+    history = scenario.History(builders.memory_store(tmp_path))
+    history.run("prep")
+    history.log("data", run="prep")
+    for number in range(10):
+        history.run(f"r{number}")
+        history.use(f"r{number}", "data:v0")
+        history.log(f"out{number}", run=f"r{number}")
+    found = scenario.catalog(history)
+    for most, runs in ((1, 0), (4, 3), (100, 10)):
+        drawn = LineageGraph(found).build("team/digits/data:v0", direction="downstream", most=most)
+        assert sum(node.startswith("run:") for node in drawn) == runs
+        assert drawn.graph["unread"] == 10 - runs
+
+
+def test_looking_ahead_is_not_kept_beyond_a_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "_LEVELS", 0)
+    history = scenario.History(builders.memory_store(tmp_path))
+    scenario.chain(history, 3)
+    found = scenario.catalog(history)
+    assert len(LineageGraph(found).build("team/digits/step:v0", direction="downstream")) == 5
+    history.run("more")
+    history.use("more", "step:v2")
+    history.log("more", run="more")
+    found.refresh()
+    assert len(LineageGraph(found).build("team/digits/step:v0", direction="downstream")) == 7

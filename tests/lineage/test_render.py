@@ -535,3 +535,34 @@ def test_parallel_edges_are_one_in_a_drawing_and_all_in_json() -> None:
     assert edge.roles == ("baseline", "candidate")
     assert len(render_json(graph)["edges"]) == graph.number_of_edges()
     assert render_json(shuffled(graph, 1)) == render_json(graph)
+
+
+def wide() -> nx.MultiDiGraph:
+    """One dataset, from which 40 runs have made a model in a collection of its own each; one is in production."""
+    made = Lineage()
+    data = made.artifact("data:v0", aliases=("latest",))
+    for number in range(40):
+        aliases = ("latest", "production") if number == 7 else ("latest",)
+        model = made.artifact(f"model-{number}:v0", type="model", aliases=aliases)
+        made.run(f"train-{number}", [data], [model], job_type="train")
+    made.graph.graph["focus"] = data
+    return made.graph
+
+
+def test_what_is_far_too_large_is_grouped_by_type_and_what_has_an_alias_stays_single() -> None:
+    drawing = plan_drawing(wide(), limit=10)
+    assert set(labels(drawing)) == {"data:v0", "train ×39", "train-7", "model ×39", "model-7:v0"}
+    (group,) = [node for node in drawing.nodes if node.label == "model ×39"]
+    assert group.versions == "in 39 collections"
+    assert "model ×39  in 39 collections · 46.8 MB" in render_tree(wide(), limit=10)
+    assert drawing.notes == ()
+    assert len(plan_drawing(wide(), limit=30).nodes) == 30  # near enough to be drawn by their names
+    assert len(plan_drawing(wide(), limit=None).nodes) == 81
+
+
+def test_runs_that_were_not_followed_are_told() -> None:
+    graph = pipeline()
+    graph.graph["unread"] = 1234
+    assert plan_drawing(graph).notes == (
+        "… 1,234 runs not followed, and what lies behind; --limit 0 shows all",
+    )

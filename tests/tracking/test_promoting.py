@@ -152,7 +152,7 @@ def test_evaluation_is_taken_from_another_dataset_or_an_older_run() -> None:
 )
 def test_fact_of_a_version_is_another(rule: str, verdict: str, values: str) -> None:
     dataset("data", "a\n1\n")
-    model = train(0.9, **{"val/loss": 0.25})
+    model = train(0.9, None, **{"val/loss": 0.25})
     found = judged(model, rule)
     assert found[0] == verdict, found
     assert values in found[1]
