@@ -31,7 +31,7 @@ from lineart.artifacts.names import ProjectName
 from lineart.lineage import Catalog, LineageGraph, impact, why
 from lineart.lineage.catalog import insert_facts
 from lineart.lineage.facts import Facts
-from lineart.lineage.render import render_tree
+from lineart.lineage.render import render_dot, render_json, render_mermaid, render_picture, render_tree
 from lineart.storage.log import FOLDER_ENTRIES, Position
 from lineart.storage.store import Store, project_prefix
 from lineart.storage.transaction import Op, Transaction
