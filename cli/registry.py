@@ -15,6 +15,7 @@ from .policies import policy
 from .promoting import explain_option
 from .registry_names import model_name, open_registry, registry_option
 
+_BLANK = "\u00a0"  # does not end a cell: awk and people see one column
 _DECISIONS = """
 SELECT number, kind, verdict, from_version, to_version, alias, collection, reason, clauses::VARCHAR AS clauses,
        policies::VARCHAR AS policies, approvals::VARCHAR AS approvals, envelope IS NOT NULL AS signed, user_name, host,
@@ -239,7 +240,8 @@ def _say_log(records: list[dict[str, Any]], *, explain: bool) -> None:
         for clause in record["clauses"]:
             if explain or clause["verdict"] != "pass":
                 text = printable(f"{clause['clause']}  ·  {clause['values']}")
-                rows.append(["", "", "", Cell(clause["verdict"], dim=True), "", Cell(f"  {text}", dim=True)])
+                dim = Cell(clause["verdict"], dim=True)
+                rows.append([_BLANK, _BLANK, _BLANK, dim, _BLANK, Cell(f"  {text}", dim=True)])
     say_table("NUMBER> TIME BY DECISION SIGNATURE WHAT", rows)
 
 
