@@ -23,6 +23,9 @@ class Renumbering:
     """Which number versions made offline have got, by project, collection and their number offline."""
 
     numbers: dict[tuple[ProjectName, str, int], int] = field(default_factory=dict)
+    known: set[tuple[ProjectName, str, int]] = field(
+        default_factory=set
+    )  # whose content was there when they were sent
 
     def of(self, project: ProjectName, collection: str, number: int) -> int:
         """The number now; versions that were known before have theirs."""
@@ -85,9 +88,12 @@ def _rebased(
     changed = _renumbered(op, project, made)
     if kind == "alias.move":
         return _move(state, op, changed)
-    if kind == "edge.produce" and op["derived_from"] is not None:
-        names = [made.name(name, project) for name in op["derived_from"]]
-        return [{**changed, "derived_from": names}]
+    if kind == "edge.produce":
+        if (project, op["collection"], op["version"]) in made.known:
+            changed["new"] = False  # somebody has made it meanwhile, and is where it comes from
+        if op["derived_from"] is not None:
+            changed["derived_from"] = [made.name(name, project) for name in op["derived_from"]]
+        return [changed]
     if kind in ("version.link", "version.unlink"):
         return [{**changed, "target": made.name(op["target"], project)}]
     if kind == "version.delete":
@@ -103,6 +109,7 @@ def _create(state: ProjectState, project: ProjectName, op: Op, made: Renumbering
     number = collection.next_version if number is None else number
     made.numbers[project, op["collection"], op["version"]] = number
     if not is_new:
+        made.known.add((project, op["collection"], op["version"]))
         return []
     source = op.get("source")
     return [{**op, "version": number, **({"source": made.name(source, project)} if source else {})}]

@@ -55,6 +55,7 @@ def test_help_loads_no_command() -> None:
     assert not {"lineart.cli.whereis", "lineart.tracking", "lineart.storage"} & loaded_by("--help")
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize(
     "arguments", [("--version",), ("cat", "images:v0/labels.csv"), ("get", "images:v0"), ("files", "images")]
 )
@@ -93,6 +94,7 @@ def test_error_is_one_line_with_its_status(
     assert message in answer.err
 
 
+@pytest.mark.on_disk
 def test_missing_store_tells_who_chose_it(art, tmp_path: Path) -> None:
     assert "(chosen by LINEART_STORE)" in art("ls", status=1).err
     assert 'make one with "art init' in art("ls", status=1).err

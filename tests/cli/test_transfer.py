@@ -108,6 +108,7 @@ def test_push_mistakes(
     assert message in art("push", tmp_path / "team", *arguments, status=status).err
 
 
+@pytest.mark.on_disk
 def test_store_that_is_not_there_is_not_pulled_from(art, digits: Path, tmp_path: Path) -> None:
     before = tree(digits)
     assert "there is no store at" in art("pull", tmp_path / "nowhere", status=1).err

@@ -41,6 +41,7 @@ def test_whole_store_is_verified(art, digits: Path) -> None:
     assert found["problems"] == []
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("name, path", [("images:v0", "train/2.png"), ("classifier:v2", "model.bin")])
 def test_damage_is_found_and_names_the_files(name: str, path: str, art, digits: Path) -> None:
     damage(name, path)
@@ -59,11 +60,13 @@ def test_damage_is_found_and_names_the_files(name: str, path: str, art, digits: 
         assert ("default/digits/images:v1", path) in affected
 
 
+@pytest.mark.on_disk
 def test_missing_pack_is_found(art, digits: Path) -> None:
     pack_with("images:v0", "train/2.png")[0].unlink()
     assert "missing" in art("verify", "images:v0", status=1).out
 
 
+@pytest.mark.on_disk
 def test_damaged_log_is_found(art, digits: Path) -> None:
     transactions = sorted((digits / "projects/default/digits/log").rglob("*.json"))
     transactions[1].chmod(0o644)
@@ -72,6 +75,7 @@ def test_damaged_log_is_found(art, digits: Path) -> None:
     assert "transaction" in answer.out + answer.err
 
 
+@pytest.mark.on_disk
 def test_packs_that_nobody_needs_are_read_with_all(art, digits: Path) -> None:
     damage("images:v0", "labels.csv")
     art("rm", "images:v0", "--yes")
@@ -115,6 +119,7 @@ def test_usage_shows_what_deletion_leaves(art, digits: Path) -> None:
     assert "no longer needed" in art("du").out
 
 
+@pytest.mark.on_disk
 def test_usage_without_a_store(art) -> None:
     assert "there is no store" in art("du", status=1).err
 

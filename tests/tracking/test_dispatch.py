@@ -92,6 +92,19 @@ def test_logging_returns_before_the_upload_and_what_needs_it_waits(bucket: str) 
     assert outbox_of(workspace()).is_empty()
 
 
+def test_content_that_is_on_its_way_is_made_twice(bucket: str) -> None:
+    with started() as run:
+        LINE.packs_pass.clear()
+        for text in ("a", "b", "a"):
+            made = lineart.Artifact("data", "dataset")
+            with made.new_file("x.txt") as file:
+                file.write(text)
+            run.log_artifact(made)
+        LINE.packs_pass.set()
+    found = workspace().catalog().rows("SELECT version_id, is_new FROM productions ORDER BY position")
+    assert found == [("team/p/data:v0", True), ("team/p/data:v1", True), ("team/p/data:v0", False)]
+
+
 def test_finish_waits_as_long_as_it_is_told_and_says_what_is_on_its_way(
     bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -158,6 +158,7 @@ def test_script_that_exits_in_peace_has_finished(tmp_path: Path) -> None:
     assert facts()["state"] == "finished"
 
 
+@pytest.mark.on_disk  # to a bucket it is sent by the next run, or by art sync
 def test_killed_script_leaves_what_was_committed(tmp_path: Path) -> None:
     text = 'run.log_artifact(lineart.Artifact("data", "dataset"))\n'
     assert (

@@ -268,6 +268,7 @@ def test_name_that_is_none_is_refused(tmp_path: Path, arguments: dict[str, str])
 # Opening what was found
 
 
+@pytest.mark.on_disk
 def test_named_folder_is_made_at_first_use_and_not_by_a_reader(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r'there is no store at .*; make one with "art init'):
         lineart.Api()

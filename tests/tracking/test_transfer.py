@@ -91,6 +91,7 @@ def test_laptop_to_bucket_to_new_laptop_is_the_same(laptop: Workspace, bucket: s
     assert tree(tmp_path / "store") == before
 
 
+@pytest.mark.on_disk
 def test_packs_and_history_are_copied_byte_for_byte(laptop: Workspace, tmp_path: Path) -> None:
     dead = laptop.version(laptop.parse("model:v1"), deleted_too=True)
     left = {f"packs/{pack.hex()[:2]}/{pack.hex()}.pack" for pack in dead.packs}
@@ -141,6 +142,7 @@ def test_what_was_logged_since_follows(laptop: Workspace, tmp_path: Path) -> Non
     assert picture(target) == picture(laptop)
 
 
+@pytest.mark.on_disk
 def test_copy_of_a_copied_folder_knows_its_past(laptop: Workspace, tmp_path: Path) -> None:
     """Two folders made from one by cp have the same past, though no push was ever made."""
     subprocess.run(["cp", "-r", tmp_path / "store", tmp_path / "clone"], check=True)
@@ -382,6 +384,7 @@ def _first_pack(laptop: Workspace) -> Path:
     return path
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("damage", ["missing", "flipped", "short"])
 def test_damaged_pack_is_named_and_its_version_is_not_copied(
     damage: str, laptop: Workspace, tmp_path: Path
@@ -450,6 +453,7 @@ def test_run_that_goes_on_after_a_push_is_brought_up_to_date(tmp_path: Path) -> 
     assert picture(target) == picture(source)
 
 
+@pytest.mark.on_disk
 def test_run_that_went_on_in_both_stores_is_refused(tmp_path: Path) -> None:
     source, target = opened(os.environ["LINEART_STORE"]), opened(tmp_path / "other")
     with lineart.init(project="team/digits", id="long") as run:
