@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from ..artifacts.decisions import decide_alias
 from ..lineage import LineageGraph
 from ..lineage.render import render_dot, render_picture, render_tree
 from ..storage.errors import StoreError, UsageError
@@ -26,6 +25,14 @@ from .output import say_json
 
 PROJECT = "digits"
 SCRIPT = "train.py"
+_POLICY = """\
+# What "art promote" asks of a version before production points to it.
+[alias.production]
+require = [
+  'eval("digits:v0").accuracy >= 0.75',
+  'eval("digits:v0").accuracy >= incumbent.eval("digits:v0").accuracy',
+]
+"""
 _TEST_EVERY = 5  # every fifth image is for testing
 
 
@@ -80,7 +87,7 @@ def _next_commands(place: Path) -> list[str]:
         *([] if on_path else [f'export PATH="{scripts}:$PATH"']),
         f"cd {os.path.relpath(place)}",
         "art ls",
-        "art log classifier",
+        "art registry log classifier --explain",
         "art why classifier:production",
         "art lineage classifier:production --dot | dot -Tsvg > lineage.svg",
         "art impact digits:v0",
@@ -149,26 +156,20 @@ class Story:
                 json.dump({"model": model.qualified_name, "accuracy": accuracy}, file)
             run.log_artifact(report, derived_from=[model, dataset])
         _say(f"   {made.name} from {dataset.name}: accuracy {accuracy:.3f} on images it has not seen")
-        self._promote(made, accuracy)
+        self._promote(made)
 
-    def _promote(self, candidate: Artifact, accuracy: float) -> None:
-        api = Api(self.store)
-        incumbent = None
-        if api.artifact_exists(f"{PROJECT}/classifier:production"):
-            incumbent = api.artifact(f"{PROJECT}/classifier:production").version
-            reports = api.artifacts("evaluation", f"{PROJECT}/report")
-            scores = {report.metadata["model"]: report.metadata["accuracy"] for report in reports}
-            if scores[f"classifier:{incumbent}"] >= accuracy:
-                _say(f"   production stays at {incumbent}: it is as good")
-                return
-        workspace = self.workspace()
-        name = workspace.parse(candidate.qualified_name)
-        expected = None if incumbent is None else int(incumbent[1:])
-        workspace.project().commit(
-            lambda state: decide_alias(state, name, "production", expect=expected, expect_set=True)
-        )
-        latest = api.artifact(f"{PROJECT}/classifier:latest").version
-        _say(f"   production: {incumbent or 'nothing'} -> {candidate.version}   (latest: {latest})")
+    def _promote(self, candidate: Artifact) -> None:
+        """By the rules that it writes beside the images: every clause with what was found."""
+        rules = self.place / "policy.toml"
+        rules.write_text(_POLICY, encoding="utf-8")
+        made = candidate.promote("production", policy=_POLICY)
+        for clause in made.clauses:
+            _say(f"   {clause.verdict}: {clause.clause}   ({clause.values})")
+        if not made:
+            _say(f"   production stays at {made.before or 'nothing'}")
+            return
+        latest = Api(self.store).artifact(f"{PROJECT}/classifier:latest").version
+        _say(f"   production: {made.before or 'nothing'} -> {made.after}   (latest: {latest})")
 
     def unchanged(self) -> None:
         """The same folder again."""
