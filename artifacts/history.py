@@ -117,6 +117,7 @@ class History(Known):
         self.by_collection: dict[str, list[Fact]] = {}
         self.by_run: dict[str, list[Fact]] = {}
         self.mirrored: list[Fact] = []  # uses by runs of other projects
+        self.settings: list[Fact] = []  # of the project as a registry
 
     def refresh(self) -> History:
         """Read what is new; returns itself. Raises: CommError, IntegrityError."""
@@ -132,6 +133,8 @@ class History(Known):
             self.by_collection.setdefault(fact.op["collection"], []).append(fact)
         elif kind == "edge.used_by":
             self.mirrored.append(fact)
+        elif kind == "registry.revise":
+            self.settings.append(fact)
         elif kind.startswith(("run.", "edge.")):
             self.by_run.setdefault(fact.op["run"], []).append(fact)
 

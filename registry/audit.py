@@ -55,7 +55,9 @@ class Audit:
         ] = {}  # id of an approval that is believed → whose keys signed it
         self._approvals: dict[str, tuple[str, int, str]] = {}  # id → collection, version, alias
         self._used: set[str] = set()
-        self._policies: dict[str | None, str | None] = {}  # of collections, and (None) of the registry
+        self._policies: dict[
+            str | None, list[str | None]
+        ] = {}  # of collections, and (None) of the registry; all
 
     def take(self, transaction: Transaction) -> None:
         """Go on to the state after `transaction`. Raises: IntegrityError when it contradicts what came before."""
@@ -129,12 +131,13 @@ class Audit:
                 self._find(
                     "policy", op, transaction, f"its text is not the one of digest {policy['digest'][:12]}"
                 )
-        for of, wanted in (
-            ("registry", self._policies.get(None)),
-            ("model", self._policies.get(op["collection"])),
-        ):
+        for of, key in (("registry", None), ("model", op["collection"])):
+            known = self._policies.get(key, [])
+            wanted = known[-1] if known else None
             digest = None if of not in said else said[of]["digest"]
-            if digest != wanted:
+            # Settings of the registry are copied before its models: then one that held once is enough.
+            was_copied = "origin" in op and (digest is None or digest in known)
+            if digest != wanted and not was_copied:
                 found, held = (name[:12] if name else "none" for name in (digest, wanted))
                 told = f"it was judged by {found} as that of the {of}, which was {held}"
                 self._find("policy", op, transaction, told)
@@ -142,7 +145,8 @@ class Audit:
     def _set_policy(self, op: Op, transaction: Transaction) -> None:
         if "policy" in op:
             said = op["policy"]
-            self._policies[op.get("collection")] = None if said is None else str(said["digest"])
+            digest = None if said is None else str(said["digest"])
+            self._policies.setdefault(op.get("collection"), []).append(digest)
 
     def _look_at_approvals(self, op: Op, transaction: Transaction) -> None:
         about = op["collection"], op["to"], op["alias"]

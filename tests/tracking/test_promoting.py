@@ -307,9 +307,12 @@ def test_promotions_are_lost_or_mixed_in_a_copy(tmp_path: Path) -> None:
     models = [train(accuracy) for accuracy in (0.8, 0.9, 0.95)]
     registry = lineart.Api().registry()
     registry.set_policy(policy("run.accuracy > 0.5"), "churn")
+    registry.set_policy('[alias."*"]\nrequire = ["version.size < 1GB"]')
+    registry.configure(description="all of ours", artifact_types=["model"])
     registry.collection("churn").protect("production")
-    for model in models[:2]:
-        assert model.promote("production")
+    assert models[0].promote("production")
+    registry.set_policy('[alias."*"]\nrequire = ["version.size < 2GB"]')
+    assert models[1].promote("production")
     there = opened_at(tmp_path / "copy")
     home = opened()
     everything = Choice(everything=True)
@@ -319,6 +322,7 @@ def test_promotions_are_lost_or_mixed_in_a_copy(tmp_path: Path) -> None:
     assert copied.promoted == original.promoted
     assert (dict(copied.aliases), list(copied.protected)) == ({"latest": 2, "production": 1}, ["production"])
     assert copied.policy == original.policy
+    assert there.project(MODEL.project).state().registry == home.project(MODEL.project).state().registry
     assert audit_registry(there, MODEL.project, None).ok
     assert registry.collection("churn").rollback("production")
     copy(home, there, everything)

@@ -136,6 +136,8 @@ class _Copying:
         for project, runs in chosen.runs.items():
             chosen.runs[project] = dict.fromkeys(self._without_live(project, runs, chosen))
         self._check(chosen)
+        for project in dict.fromkeys(project for project, _ in self._ordered(chosen)):
+            self._copy_settings(project)
         for project, name in self._ordered(chosen):
             self._count(project, name, *self._copy_collection(project, name, chosen))
         for project, name in self._ordered(chosen):
@@ -470,6 +472,22 @@ class _Copying:
                 lambda record: copy_history(source, project, target, home, record.run, self.progress), records
             )
             self.report.bytes += sum(done)
+
+    def _copy_settings(self, project: ProjectName) -> None:
+        """Say of the target's registry what is said of the source's, unless the target has its own word on it."""
+        here, home = self._history(project), self._home(project)
+
+        def decide(there: History) -> Sequence[Op]:
+            new = [fact for fact in here.settings if fact.origin not in there.origins]
+            if new and any(fact.origin not in here.origins for fact in there.settings):
+                said = f"registry {home}: its settings were changed in {self.target.url}, too; they stay"
+                if said not in self.report.conflicts:
+                    self.report.conflicts.append(said)
+                return []
+            return [fact.copied() for fact in new]
+
+        if here.settings:
+            self._commit(home, decide)
 
     def _mirror_uses(self, project: ProjectName) -> None:
         """Say in the logs of versions which runs of other projects have used them."""
