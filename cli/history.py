@@ -78,7 +78,7 @@ def log(name: str, limit: int | None, as_json: bool) -> None:
     from ..artifacts.decisions import find_collection
 
     workspace = open_workspace()
-    wanted = workspace.parse(name)
+    wanted = workspace.find(name)
     find_collection(workspace.project(wanted.project).state(), wanted.collection)
     only = workspace.version(wanted, deleted_too=True).state.number if ":" in name else None
     catalog = workspace.catalog([wanted.project])

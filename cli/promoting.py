@@ -82,7 +82,6 @@ def promote(
     art promote churn-model:v8 --to production --dry-run --explain
     """
     from ..tracking.promoting import Wish, promote
-    from ..tracking.registries import find_model
     from .policies import read_policy_file
 
     workspace = open_workspace()
@@ -94,7 +93,7 @@ def promote(
         expect=(number,) if is_expected else None,
         is_tried=dry_run,
     )
-    made = promote(workspace, find_model(workspace, name), wish, target=target)
+    made = promote(workspace, workspace.find(name), wish, target=target)
     _answer(made, dry_run=dry_run, explain=explain, as_json=as_json)
 
 
@@ -129,12 +128,11 @@ def rollback(
     art rollback churn-model production --to v5
     """
     from ..tracking.promoting import Wish, rollback
-    from ..tracking.registries import find_model
 
     workspace = open_workspace()
     number, _ = expected_version(target, "--to")
     wish = Wish(alias, "rollback", reason=reason, is_tried=dry_run)
-    made = rollback(workspace, find_model(workspace, name), wish, to=number)
+    made = rollback(workspace, workspace.find(name), wish, to=number)
     _answer(made, dry_run=dry_run, explain=explain, as_json=as_json)
 
 
@@ -158,10 +156,9 @@ def approve(name: str, alias: str, comment: str, revoke: bool, as_json: bool) ->
     """
     from ..registry.promotion import approvals_of
     from ..tracking.promoting import approve, revoke_approvals
-    from ..tracking.registries import find_model
 
     workspace = open_workspace()
-    version = workspace.version(find_model(workspace, name))
+    version = workspace.version(workspace.find(name))
     if revoke:
         revoke_approvals(workspace, version.name, alias)
     else:
@@ -200,10 +197,9 @@ def protect(name: str, alias: str, off: bool, reason: str, as_json: bool) -> Non
     art protect churn-model production --off -m "the team is gone"
     """
     from ..tracking.promoting import protect
-    from ..tracking.registries import find_model
 
     workspace = open_workspace()
-    wanted = find_model(workspace, name)
+    wanted = workspace.find(name)
     changed = protect(workspace, wanted, alias, protected=not off, reason=reason)
     if as_json:
         record = {"name": f"{wanted.project}/{wanted.collection}", "alias": alias}

@@ -25,6 +25,5 @@ def open_registry(workspace: Workspace, name: str | None) -> Registry:
 
 def model_name(workspace: Workspace, text: str) -> ArtifactName:
     """An artifact of the project in use or, if there is none, a registered model. Raises: InvalidNameError."""
-    from ..tracking.registries import find_model
 
-    return find_model(workspace, text)
+    return workspace.find(text)

@@ -49,7 +49,7 @@ def show(name: str, at: str | None, as_json: bool) -> None:
     from ..tracking.version_signing import list_attestations
 
     workspace = open_workspace()
-    wanted = workspace.parse(name)
+    wanted = workspace.find(name)
     catalog = workspace.catalog()
     try:
         if at is not None:

@@ -150,14 +150,13 @@ def _verify_folder(name: str, root: Path, as_json: bool) -> int:
 
 def _verify_signed(name: str, signers: tuple[str, ...], as_json: bool) -> int:
     from ..tracking.keys import find_keys
-    from ..tracking.registries import find_model
     from ..tracking.registry_verification import promotion_steps
     from ..tracking.settings import find_signing
     from ..tracking.signed_verification import verify_signed
 
     keys = find_keys(signers, find_signing())
     workspace = open_workspace()
-    wanted = find_model(workspace, name)
+    wanted = workspace.find(name)
     with progress("verifying", lambda: None) as advance:
         check = verify_signed(workspace, str(wanted), keys, advance)
     check.steps += promotion_steps(workspace, wanted, keys)

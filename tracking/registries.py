@@ -18,12 +18,12 @@ from ..storage.errors import UsageError
 from .api_collections import ArtifactCollection
 from .run_filters import parse_filters
 from .run_matching import holds
+from .settings import DEFAULT_REGISTRY
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .artifact import Artifact
 
-DEFAULT_REGISTRY = "model-registry"
 _SUFFIX = "-registry"
 
 
@@ -36,20 +36,6 @@ def registry_name(workspace: Workspace, text: str | None) -> ProjectName:
     """Read ``[entity/]registry``, by default `model-registry`. Raises: InvalidNameError."""
     home = ProjectName(workspace.project_name.entity, DEFAULT_REGISTRY)
     return home if text is None else ProjectName.parse(text, home)
-
-
-def find_model(workspace: Workspace, text: str) -> ArtifactName:
-    """What a name means: an artifact of the project in use or, if it has none of that name, a registered model.
-
-    Raises: InvalidNameError.
-    """
-    wanted = workspace.parse(text)
-    if "/" in text or wanted.collection in workspace.project(wanted.project).state().collections:
-        return wanted
-    registry = registry_name(workspace, None)
-    if wanted.collection in workspace.project(registry).state().collections:
-        return ArtifactName(registry, wanted.collection, wanted.reference)
-    return wanted
 
 
 def find_registries(workspace: Workspace) -> list[Registry]:

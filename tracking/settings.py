@@ -19,6 +19,9 @@ from ..storage.s3_options import S3_SCHEMES, check_options, parse_options, split
 
 DEFAULT_ENTITY = "default"
 DEFAULT_PROJECT = "uncategorized"
+DEFAULT_REGISTRY = (
+    "model-registry"  # where names without a path are looked for that the project does not have
+)
 ATTACH_VARIABLE = "LINEART_ATTACH"
 _OPTIONS_VARIABLE = "LINEART_STORAGE_OPTIONS"
 _SIGNING_VARIABLE = "LINEART_SIGNING_KEY"

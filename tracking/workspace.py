@@ -19,7 +19,7 @@ from ..storage.errors import NotFoundError
 from ..storage.notes import Notes
 from ..storage.store import Machine, Store, StoreSettings, open_backend, project_prefix
 from .run_folder import live_roots
-from .settings import DEFAULT_ENTITY, StoreChoice, find_signing
+from .settings import DEFAULT_ENTITY, DEFAULT_REGISTRY, StoreChoice, find_signing
 
 if TYPE_CHECKING:  # signatures are for those who trust some keys only
     from ..registry.signing import TrustedKeys
@@ -98,9 +98,34 @@ class Workspace:
         """Read an artifact name with the project in use as default. Raises: InvalidNameError."""
         return ArtifactName.parse(name, self.project_name)
 
+    def find(self, text: str) -> ArtifactName:
+        """Read a name of something that is there: in the project in use or, without a path, else in `model-registry`.
+
+        Raises: InvalidNameError.
+        """
+        wanted = self.parse(text)
+        return (None if "/" in text else self._registered(wanted)) or wanted
+
+    def _registered(self, wanted: ArtifactName) -> ArtifactName | None:
+        """The registered model of that name, when the project has nothing of that name."""
+        if wanted.collection in self.project(wanted.project).state().collections:
+            return None
+        registry = ProjectName(self.project_name.entity, DEFAULT_REGISTRY)
+        is_there = wanted.collection in self.project(registry).state().collections
+        return replace(wanted, project=registry) if is_there else None
+
     def version(self, name: ArtifactName | str, *, deleted_too: bool = False) -> Version:
-        """The version that a name means now. Raises: NotFoundError with the nearest names."""
+        """The version that a name means now, text as `find` reads it. Raises: NotFoundError with the nearest names."""
         wanted = self.parse(name) if isinstance(name, str) else name
+        try:
+            return self._version(wanted, deleted_too=deleted_too)
+        except NotFoundError:  # only then the registry is asked: most names are those of the project
+            registered = self._registered(wanted) if isinstance(name, str) and "/" not in name else None
+            if registered is None:
+                raise
+        return self._version(registered, deleted_too=deleted_too)
+
+    def _version(self, wanted: ArtifactName, *, deleted_too: bool) -> Version:
         state = self._state(wanted)
         found = find_version(state, self._believed(wanted, state), deleted_too=deleted_too)
         kind = state.collections[wanted.collection].type
