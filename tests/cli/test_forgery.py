@@ -18,6 +18,7 @@ from lineart.storage.transaction import chain_digest, decode_transaction
 from lineart.tracking import Workspace, find_settings
 from signing_keys import pair, sign_as
 
+pytestmark = pytest.mark.on_disk  # the forger writes into the folder
 POLICY = '[alias.production]\nrequire = ["run.accuracy > 0.5", "approvals >= 1"]'
 REGISTRY = "projects/default/model-registry/log/000000"
 

@@ -247,6 +247,7 @@ def test_policy_of_the_registry_does_not_hold_for_each_model() -> None:
 # Rolling back
 
 
+@pytest.mark.on_disk
 def test_rollback_gives_a_version_whose_bytes_are_damaged(tmp_path: Path) -> None:
     first = train(0.9, {"w.bin": os.urandom(5000)})
     second = train(0.95)
