@@ -310,3 +310,20 @@ def test_statement_of_another_kind_stands_for_a_promotion(art, store: Path) -> N
     assert "which version it is about" in art("registry", "audit", status=1).out
     assert production(art) == "v1"
     assert pair("ben")  # the key was a trusted one
+
+
+def test_signature_that_a_policy_asks_for_is_another(
+    art, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("policy.toml").write_text(
+        '[alias.staging]\nrequire = ["signatures >= 1", "signatures.by(\'ann\') == 1"]'
+    )
+    art("registry", "policy", "set", "policy.toml", "churn")
+    assert "signatures = 0" in art("promote", "churn:v2", "--to", "staging", "--dry-run", status=1).out
+    (tmp_path / "eve").mkdir()
+    sign_as("eve", tmp_path / "eve", monkeypatch)
+    art("sign", "classifier:v2")
+    assert "signatures = 0" in art("promote", "churn:v2", "--to", "staging", "--dry-run", status=1).out
+    sign_as("ann", tmp_path / "keys", monkeypatch)
+    art("sign", "classifier:v2")  # what it is a link to
+    assert "would go to v2" in art("promote", "churn:v2", "--to", "staging", "--dry-run").out
