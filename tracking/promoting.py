@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..artifacts.names import ArtifactName
+from ..artifacts.names import ArtifactName, ProjectName
 from ..artifacts.protection import (
     Judged,
     Kind,
@@ -39,7 +39,7 @@ from ..registry.promotion import (
     rules_of,
 )
 from ..storage.actor import this_actor, utc_now
-from ..storage.errors import ConflictError, NotFoundError
+from ..storage.errors import CommError, ConflictError, NotFoundError
 from ..storage.transaction import Op
 from .artifact_reading import reference_options
 from .links import link_version
@@ -138,8 +138,7 @@ def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | 
 
 
 def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
-    project = workspace.project(version.project)
-    state = project.state()
+    state = workspace.project(version.project).state()
     collection = state.collections[version.collection]
     incumbent = collection.aliases.get(wish.alias)
     if wish.expect is not None and wish.expect[0] != incumbent:
@@ -174,13 +173,11 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
     )
     if not wish.is_tried and promotion.verdict == "pass":
         pen.sign_version(version)
-    ops = (
-        []
-        if wish.is_tried
-        else project.commit(
-            lambda state: pen.with_result(version, decide_promotion(state, promotion, pen.sign))
-        )
-    )
+
+    def decide(state: ProjectState) -> Sequence[Op]:
+        return pen.with_result(version, decide_promotion(state, promotion, pen.sign))
+
+    ops = [] if wish.is_tried else _commit(workspace, version.project, decide)
     return Decision(
         name=str(version.name),
         alias=wish.alias,
@@ -234,8 +231,10 @@ def approve(workspace: Workspace, name: ArtifactName | str, alias: str, comment:
     """
     version = workspace.version(name)
     id, now, pen = uuid.uuid4().hex, utc_now(), Pen(workspace, version.project)
-    workspace.project(version.project).commit(
-        lambda state: decide_approval(state, version.name, alias, id, comment, time=now, sign=pen.sign)
+    _commit(
+        workspace,
+        version.project,
+        lambda state: decide_approval(state, version.name, alias, id, comment, time=now, sign=pen.sign),
     )
     return id
 
@@ -255,7 +254,7 @@ def revoke_approvals(workspace: Workspace, name: ArtifactName | str, alias: str)
     where = {"collection": version.collection, "version": version.state.number, "alias": alias}
     ops: list[Mapping[str, Any]] = [{"op": "approval.revoke", **where, "id": own.id} for own in mine]
     if ops:
-        workspace.project(version.project).commit(lambda state: ops)
+        _commit(workspace, version.project, lambda state: ops)
     return len(mine)
 
 
@@ -270,7 +269,20 @@ def protect(
             state, name.collection, alias, protected=protected, reason=reason, time=now, sign=pen.sign
         )
 
-    return bool(workspace.project(name.project).commit(decide))
+    return bool(_commit(workspace, name.project, decide))
+
+
+def _commit(
+    workspace: Workspace, project: ProjectName, decide: Callable[[ProjectState], Sequence[Op]]
+) -> Sequence[Op]:
+    """Commit what is decided about an alias: to the store, never into an outbox, where others would not see it."""
+
+    def decide_there(state: ProjectState) -> Sequence[Op]:
+        if workspace.store.is_offline:
+            raise CommError(f"store {workspace.store.url} does not answer; aliases are promoted when it does")
+        return decide(state)
+
+    return workspace.project(project).commit(decide_there)
 
 
 def _label(number: int | None) -> str | None:

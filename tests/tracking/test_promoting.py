@@ -19,9 +19,9 @@ import lineart
 import s3server
 from lineart.artifacts import ArtifactName, ProjectName
 from lineart.artifacts.state import promotion_digest
-from lineart.storage.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from lineart.storage.errors import CommError, ConflictError, IntegrityError, NotFoundError, UsageError
 from lineart.tracking import Workspace, find_settings
-from lineart.tracking.promoting import Wish, promote, revoke_approvals
+from lineart.tracking.promoting import Wish, approve, promote, protect, revoke_approvals
 from lineart.tracking.registry_verification import audit_registry
 from lineart.tracking.transfer import Choice, copy
 
@@ -30,6 +30,17 @@ MODEL = ArtifactName(ProjectName("default", "model-registry"), "churn")
 
 def opened(project: str = "churn") -> Workspace:
     return Workspace.open(find_settings(project=project), create=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[s3server.S3Server]:
+    with s3server.moto() as running:
+        yield running
+
+
+def run_art(*arguments: str) -> None:
+    program = [sys.executable, "-c", "from lineart.cli.main import main; main()"]
+    subprocess.run([*program, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture(autouse=True)
@@ -280,6 +291,22 @@ def test_wrong_expectation_moves_the_alias() -> None:
     assert second.promote("production", expect="v0")
 
 
+def test_promotion_waits_in_an_outbox(server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3server.use(server, monkeypatch)
+    run_art("init", os.environ["LINEART_STORE"], "--no-config")
+    name = train(0.9).qualified_name
+    opened().version(name)  # what this machine has noted is there without the store, too
+    away = Workspace.open(find_settings(project="churn"), offline=True)
+    for attempt in (
+        lambda: promote(away, name, Wish("production")),
+        lambda: approve(away, name, "production"),
+        lambda: protect(away, MODEL, "production"),
+    ):
+        with pytest.raises(CommError, match="does not answer; aliases are promoted when it does"):
+            attempt()
+    assert promote(opened(), name, Wish("production"))
+
+
 # Links share what is said
 
 
@@ -401,23 +428,13 @@ for step in range(int(sys.argv[2])):
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[s3server.S3Server]:
-    with s3server.moto() as running:
-        yield running
-
-
 @pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def test_sixteen_who_promote_at_once_leave_a_gap_or_win_together(
     where: str, server: s3server.S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if where == "bucket":
         url = s3server.use(server, monkeypatch)
-        subprocess.run(
-            [sys.executable, "-c", "from lineart.cli.main import main; main()", "init", url, "--no-config"],
-            check=True,
-            capture_output=True,
-        )
+        run_art("init", url, "--no-config")
     for accuracy in (0.9, 0.8, 0.7):
         train(accuracy)
     lineart.Api().registry().collection("churn").protect("production")
