@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
            --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-s3 check bench docs lock clean
+.PHONY: help demo test test-s3 long check bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -18,14 +18,17 @@ demo: $(VENV)/demo.stamp ## dataset, training, evaluation, promotion: `art demo`
 	@$(BIN)/art demo
 
 test: $(VENV)/dev.stamp ## tests and doctests, without the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not long"
 
 test-s3: $(VENV)/dev.stamp ## the tests of artifacts, lineage, runs and commands with the store in use in a bucket
-	@LINEART_TEST_STORE=s3 $(BIN)/python -m pytest -m "not slow" tests/artifacts tests/lineage tests/cli tests/tracking tests/integrations
+	@LINEART_TEST_STORE=s3 $(BIN)/python -m pytest -m "not slow and not long" tests/artifacts tests/lineage tests/cli tests/tracking tests/integrations
+
+long: $(VENV)/dev.stamp ## the tests that take many minutes each: what CI plays in part, in full
+	@$(BIN)/python -m pytest -m long
 
 check: export LINEART_TEST_MINISTACK := $(abspath $(VENV))/ministack/bin/ministack
 check: export LINEART_TEST_MODEL_SIGNING := $(abspath $(VENV))/model-signing/bin/model_signing
-check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/model-signing.stamp $(VENV)/frameworks.stamp ## all that CI runs: format, lint, types, layers, docs, every test
+check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/model-signing.stamp $(VENV)/frameworks.stamp ## all that CI runs: format, lint, types, layers, docs, tests
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted; run "$(BIN)/ruff format ."' >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -33,7 +36,7 @@ check: $(VENV)/dev.stamp $(VENV)/ministack.stamp $(VENV)/model-signing.stamp $(V
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python docs/generate_cli.py --check
 	@$(BIN)/python docs/generate_policies.py --check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not long"
 
 bench: $(VENV)/dev.stamp ## run every benchmark: seconds, bytes and ratios
 	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

@@ -180,6 +180,12 @@ def test_random_acts_lose_an_object(stage_folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_fifty_thousand_commits_lose_an_object(stage_folder: Path) -> None:
+    assert run_acts(stage_folder, 2_000_000, LONG_RUN // 4)["commits"] >= LONG_RUN // 4
+
+
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_two_hundred_thousand_commits_lose_an_object(stage_folder: Path) -> None:
     counts = run_acts(stage_folder, 1_000_000, LONG_RUN)

@@ -264,6 +264,12 @@ def test_killed_at_any_moment_every_snapshot_is_committed_exactly_once(bucket: s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(900)
+def test_killed_40_times(bucket: str) -> None:
+    _kill_and_send(40)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
 def test_killed_200_times(bucket: str) -> None:
     _kill_and_send(200)
