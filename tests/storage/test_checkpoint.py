@@ -127,7 +127,7 @@ def promise(data: bytes) -> bytes:
 
 
 def newer(data: bytes) -> bytes:
-    text = zstandard.ZstdDecompressor().decompress(data).replace(b'"format":3', b'"format":4')
+    text = zstandard.ZstdDecompressor().decompress(data).replace(b'"format":4', b'"format":5')
     return zstandard.ZstdCompressor().compress(text)
 
 
@@ -141,9 +141,9 @@ DAMAGES = {
     "number": frame_of("7"),
     "no fields": frame_of('{"format":1}'),
     "levels": frame_of("[" * 200_000),
-    "wrong fields": frame_of('{"format":3,"seq":1,"head":"","newer":null,"collections":[7]}'),
+    "wrong fields": frame_of('{"format":4,"seq":1,"head":"","newer":null,"collections":[7]}'),
     "wrong maps": frame_of(
-        '{"format":3,"seq":1,"head":"","newer":null,"collections":[{"name":"","type":"","description":"",'
+        '{"format":4,"seq":1,"head":"","newer":null,"collections":[{"name":"","type":"","description":"",'
         '"created_at":"","versions":[],"aliases":[],"next_version":0}]}'
     ),
 }

@@ -44,7 +44,8 @@ def run_art(*arguments: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _store() -> None:
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # in no repository
     opened().close()
 
 
