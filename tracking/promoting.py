@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..artifacts.decisions import find_collection
 from ..artifacts.names import ArtifactName, ProjectName
 from ..artifacts.protection import (
     Judged,
@@ -175,6 +176,11 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
         pen.sign_version(version)
 
     def decide(state: ProjectState) -> Sequence[Op]:
+        now = policies_for(state, find_collection(state, version.collection), wish.policy)
+        if [applied.record() for applied in now] != promotion.policies:
+            raise ConflictError(
+                f"the policy of {version.collection!r} was changed meanwhile; look again and decide"
+            )
         return pen.with_result(version, decide_promotion(state, promotion, pen.sign))
 
     ops = [] if wish.is_tried else _commit(workspace, version.project, decide)

@@ -20,7 +20,7 @@ import s3server
 from lineart.artifacts import ArtifactName, ProjectName
 from lineart.artifacts.state import promotion_digest
 from lineart.storage.errors import CommError, ConflictError, IntegrityError, NotFoundError, UsageError
-from lineart.tracking import Workspace, find_settings
+from lineart.tracking import Workspace, find_settings, promoting
 from lineart.tracking.promoting import Wish, approve, promote, protect, revoke_approvals
 from lineart.tracking.registry_verification import audit_registry
 from lineart.tracking.transfer import Choice, copy
@@ -244,6 +244,25 @@ def test_policy_is_gone_around_with_a_file() -> None:
     assert not model.promote("production", policy=policy("run.accuracy > 1"))
     lineart.Api().registry().set_policy(None, "churn")
     assert model.promote("production", policy=policy("run.accuracy > 0.5"))
+
+
+def test_policy_that_was_set_meanwhile_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = train(0.9)
+    registry = lineart.Api().registry()
+    registry.set_policy(policy("run.accuracy > 0.5"), "churn")
+    judge_them = promoting.judged
+
+    def judged_slowly(*given: Any) -> Any:
+        found = judge_them(*given)
+        registry.set_policy(policy("run.accuracy > 1"), "churn")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promoting, "judged", judged_slowly)
+        with pytest.raises(ConflictError, match="the policy of 'churn' was changed meanwhile"):
+            model.promote("production")
+    assert not model.promote("production")
+    assert not lineart.Api().artifact_exists("model-registry/churn:production")
 
 
 def test_policy_of_the_registry_does_not_hold_for_each_model() -> None:
