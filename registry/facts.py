@@ -330,18 +330,9 @@ class Facts:
         return [{"id": node, **data} for node, data in graph.nodes(data=True) if data["kind"] == "artifact"]
 
     def _lineage(self, name: str, arguments: Sequence[Found]) -> Found:
-        others = [version for version in self._upstream if version["id"] != self._name]
         if name == "inputs":
             graph = LineageGraph(self._around.catalog).build(self._name, direction="upstream", depth=1)
             return len([1 for _, data in graph.nodes(data=True) if data["kind"] == "artifact"]) - 1
-        if name == "upstream":
-            return len(others)
-        if name == "missing":
-            return sum(not version["digest"] for version in others)
-        if name == "deleted":
-            return sum(bool(version["deleted"]) for version in others)
-        if name == "tagged":
-            return sum(arguments[0] in version["tags"] for version in self._upstream)
         if name == "unobserved":
             return len(unobserved_runs(self._around.catalog, self._name, upstream=True))
         if name == "untracked":
@@ -349,7 +340,16 @@ class Facts:
             if unseen:
                 return Missing(f"nobody has observed what run {unseen[0]} read")
             return untracked_count(self._around.catalog, self._name, upstream=True)
-        return self._changed()
+        if name == "tagged":
+            return sum(arguments[0] in version["tags"] for version in self._upstream)
+        if name == "changed":
+            return self._changed()
+        others = [version for version in self._upstream if version["id"] != self._name]
+        if name == "upstream":
+            return len(others)
+        if name == "missing":
+            return sum(not version["digest"] for version in others)
+        return sum(bool(version["deleted"]) for version in others)
 
     def _changed(self) -> Found:
         count = 0
