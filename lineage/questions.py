@@ -34,6 +34,7 @@ class RunFacts:
     user: str | None
     host: str | None
     created_at: str
+    finished_at: str | None  # None: it has not ended
     error: str | None
 
 
@@ -77,7 +78,8 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
     """The run, None if the catalog does not have it."""
     columns = (
         "run_id, name, job_type, state, config::VARCHAR AS config, summary::VARCHAR AS summary,"
-        f" capture::VARCHAR AS capture, user_name, host, {LOG_TIME.format('created_at')} AS created_at, error"
+        f" capture::VARCHAR AS capture, user_name, host, {LOG_TIME.format('created_at')} AS created_at,"
+        f" {LOG_TIME.format('finished_at')} AS finished_at, error"
     )
     found = catalog.records(among("runs", columns), [[run_id]])
     if not found:
@@ -94,6 +96,7 @@ def run_facts(catalog: Catalog, run_id: str) -> RunFacts | None:
         user=row["user_name"],
         host=row["host"],
         created_at=row["created_at"],
+        finished_at=row["finished_at"],
         error=row["error"],
     )
 

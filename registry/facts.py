@@ -123,11 +123,9 @@ class Subject:
             return _UNKNOWN_RUN
         if isinstance(run, Missing):
             return run
-        query = "SELECT strftime(finished_at, '%Y-%m-%dT%H:%M:%S.%fZ') FROM runs WHERE run_id = ?"
-        found = self._around.catalog.rows(query, [run.run_id])
-        if not found or found[0][0] is None:
+        if run.finished_at is None:
             return Missing(f"run {run.run_id} has not ended")
-        return self._since(found[0][0])
+        return self._since(run.finished_at)
 
     def _since(self, time: str) -> float:
         return (self._around.now - datetime.datetime.fromisoformat(time)).total_seconds()

@@ -175,7 +175,6 @@ def make_provenance(workspace: Workspace, version: Version, subject: Subject) ->
             )
         made = MadeBy(
             run=reasons.run,
-            finished_at=_finished(catalog, reasons.run.run_id),
             inputs=_with_digests(catalog, reasons.inputs),
             exact=reasons.exact,
             version=version_of("lineart"),
@@ -183,11 +182,6 @@ def make_provenance(workspace: Workspace, version: Version, subject: Subject) ->
     finally:
         catalog.close()
     return provenance_statement(subject, made)
-
-
-def _finished(catalog: Catalog, run_id: str) -> str | None:
-    rows = catalog.rows(f"SELECT {LOG_TIME.format('finished_at')} FROM runs WHERE run_id = ?", [run_id])
-    return rows[0][0] if rows else None
 
 
 def _with_digests(catalog: Catalog, inputs: Sequence[tuple[str, str | None]]) -> list[UsedInput]:

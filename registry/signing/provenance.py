@@ -42,7 +42,6 @@ class MadeBy:
     """The run that made a version, and what it used."""
 
     run: RunFacts
-    finished_at: str | None  # None: it is still running
     inputs: Sequence[UsedInput]
     exact: bool  # the inputs were declared for this output; else they are all that the run had used before
     version: str  # of Lineart, that tells it
@@ -52,8 +51,8 @@ def provenance_statement(subject: Subject, made: MadeBy) -> Statement:
     """The provenance of `subject`."""
     run, git = made.run, made.run.capture.get("git") or {}
     metadata = {"invocationId": run.run_id, "startedOn": run.created_at}
-    if made.finished_at is not None:
-        metadata["finishedOn"] = made.finished_at
+    if made.run.finished_at is not None:
+        metadata["finishedOn"] = made.run.finished_at
     internal = {
         "user": run.user,
         "exactInputs": made.exact,

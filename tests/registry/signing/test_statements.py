@@ -179,13 +179,13 @@ def test_verification_result_has_what_the_format_asks_for() -> None:
 CAPTURE = {"command": ["train.py"], "python": "3.13", "host": "h",
            "git": {"commit": "c0ffee", "dirty": True, "remote": "https://git.example/x.git"}}  # fmt: skip
 RUN = RunFacts(
-    "team/digits/r1", "train", "train", "finished", {"lr": 0.1}, {}, CAPTURE, "ann", "box 1", TIME, None
+    "team/digits/r1", "train", "train", "finished", {"lr": 0.1}, {}, CAPTURE, "ann", "box 1", TIME, TIME, None
 )
 
 
 def test_provenance_names_inputs_code_config_and_command() -> None:
     inputs = [UsedInput("team/digits/data:v1", B, "train"), UsedInput("~0a.0/x/y/z:v2", None)]
-    statement = provenance_statement(SUBJECT, MadeBy(RUN, TIME, inputs, True, "0.1"))
+    statement = provenance_statement(SUBJECT, MadeBy(RUN, inputs, True, "0.1"))
     definition = statement["predicate"]["buildDefinition"]
     assert definition["externalParameters"] == {
         "config": {"lr": 0.1},
@@ -204,8 +204,8 @@ def test_provenance_names_inputs_code_config_and_command() -> None:
 
 
 def test_provenance_of_a_bare_run_says_no_more_than_is_known() -> None:
-    bare = dataclasses.replace(RUN, capture={}, config={}, job_type=None, host=None)
-    predicate = provenance_statement(SUBJECT, MadeBy(bare, None, [], False, "0.1"))["predicate"]
+    bare = dataclasses.replace(RUN, capture={}, config={}, job_type=None, host=None, finished_at=None)
+    predicate = provenance_statement(SUBJECT, MadeBy(bare, [], False, "0.1"))["predicate"]
     assert predicate["buildDefinition"]["resolvedDependencies"] == []
     assert "finishedOn" not in predicate["runDetails"]["metadata"]
     assert predicate["buildDefinition"]["internalParameters"] == {"user": "ann", "exactInputs": False}
