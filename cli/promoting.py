@@ -245,7 +245,7 @@ def _words(made: Decision, *, dry_run: bool) -> str:
         stays = f"stays at {made.before}" if made.before else "still points nowhere"
         count = f"{failed} of {len(made.clauses)} clauses {'fail' if made.verdict == 'fail' else 'cannot be decided'}"
         return f"{click.style(word, fg=_COLORS[made.verdict], bold=True)}: {moved} {stays}; {count}"
-    if dry_run:
+    if dry_run and made.before != made.after:
         return f"{moved} would go to {made.after}{was}"
     if not made.is_recorded:
         return f"{moved} points to {made.after} already"

@@ -51,19 +51,9 @@ def link_version(
     """
     if isinstance(aliases, str):
         raise UsageError(f"aliases {aliases!r}: expected a list such as [{aliases!r}]")
-    version = workspace.version(name)
-    source = version.name if version.state.source is None else workspace.parse(version.state.source)
-    target = parse_target(workspace, target_path)
-    check_link(source, target)
-    request = LinkRequest(
-        collection=target.collection,
-        source=source,
-        type=version.type,
-        version=version.state,
-        references=listed_references(version.manifest) if version.state.reference_count else (),
-        aliases=aliases,
-    )
-    home = workspace.project(target.project)
+    version, target = workspace.version(name), parse_target(workspace, target_path)
+    request = _link_request(workspace, version, target, aliases)
+    source, home = request.source, workspace.project(target.project)
 
     def kept() -> LinkRequest:
         spare(home, version.packs, f"link of {version.name}")
@@ -83,6 +73,34 @@ def link_version(
         lambda state: decide_link_record(state, source, link.name, new=is_new, run=run)
     )
     return link
+
+
+def name_of_link(workspace: Workspace, name: ArtifactName, target_path: str) -> ArtifactName:
+    """What `link_version` would return the name of; nothing is made. Raises: what `link_version` raises."""
+    version, target = workspace.version(name), parse_target(workspace, target_path)
+    state = workspace.project(target.project).state()
+    decide_link(state, _link_request(workspace, version, target, ()))  # what is refused is refused here, too
+    found = state.collections.get(target.collection)
+    number = None if found is None else found.by_digest.get(version.state.digest)
+    if number is None:
+        number = 0 if found is None else found.next_version
+    return replace(target, reference=f"v{number}")
+
+
+def _link_request(
+    workspace: Workspace, version: Version, target: ArtifactName, aliases: Sequence[str]
+) -> LinkRequest:
+    """Raises: UsageError for the source's own collection."""
+    source = version.name if version.state.source is None else workspace.parse(version.state.source)
+    check_link(source, target)
+    return LinkRequest(
+        collection=target.collection,
+        source=source,
+        type=version.type,
+        version=version.state,
+        references=listed_references(version.manifest) if version.state.reference_count else (),
+        aliases=aliases,
+    )
 
 
 def share_revision(workspace: Workspace, name: ArtifactName) -> None:

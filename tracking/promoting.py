@@ -6,6 +6,7 @@ other is told.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from ..artifacts.protection import (
     find_promoted,
 )
 from ..artifacts.references import References
-from ..artifacts.state import ProjectState, Promoted
+from ..artifacts.state import CollectionState, ProjectState, Promoted
 from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..registry.facts import Facts, Signed, Subject, Surroundings
@@ -43,7 +44,7 @@ from ..storage.actor import this_actor, utc_now
 from ..storage.errors import CommError, ConflictError, NotFoundError
 from ..storage.transaction import Op
 from .artifact_reading import reference_options
-from .links import link_version
+from .links import link_version, name_of_link
 from .pen import Pen
 from .workspace import Workspace
 
@@ -105,14 +106,17 @@ def promote(
 ) -> Decision:
     """Move an alias to a version, when all clauses of its policies pass; a refusal is recorded, too.
 
-    With `target`, ``[[entity/]project/]model``, the version is linked there first.
+    With `target`, ``[[entity/]project/]model``, the version is linked there first, unless it is only tried.
     Raises: NotFoundError; ConflictError when the alias was moved meanwhile, or is not where `expect` says; UsageError
     for a policy that is not the model's own; CommError.
     """
     version = workspace.version(name)
-    if target is not None:
-        version = link_version(workspace, version.name, target)
-    return _decide(workspace, version, wish)
+    if target is None:
+        return _decide(workspace, version, version.name, wish)
+    if wish.is_tried:
+        return _decide(workspace, version, name_of_link(workspace, version.name, target), wish)
+    link = link_version(workspace, version.name, target)
+    return _decide(workspace, link, link.name, wish)
 
 
 def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | None = None) -> Decision:
@@ -135,12 +139,15 @@ def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | 
     version = workspace.version(replace(name, reference=f"v{to}"))
     for error in version.verify_stored():
         raise error
-    return _decide(workspace, version, replace(wish, kind="rollback"))
+    return _decide(workspace, version, version.name, replace(wish, kind="rollback"))
 
 
-def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
-    state = workspace.project(version.project).state()
-    collection = state.collections[version.collection]
+def _decide(workspace: Workspace, version: Version, name: ArtifactName, wish: Wish) -> Decision:
+    """`name` is what the alias is to point to: the version's own or, of a link that is not made, the link's."""
+    state = workspace.project(name.project).state()
+    collection = state.collections.get(name.collection) or CollectionState(
+        name.collection, version.type, "", ""
+    )
     incumbent = collection.aliases.get(wish.alias)
     if wish.expect is not None and wish.expect[0] != incumbent:
         wanted, found = (_label(number) or "nothing" for number in (wish.expect[0], incumbent))
@@ -149,18 +156,18 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
         )
     policies = policies_for(state, collection, wish.policy)
     rules = rules_of(policies, wish.alias, wish.kind)
-    pen = Pen(workspace, version.project)
+    pen = Pen(workspace, name.project)
     clauses: list[Judged] = []
     counted: dict[str, str] = {}
     if rules:
         catalog = workspace.catalog()
         try:
-            facts, counted = _facts(workspace, catalog, version, wish.alias, incumbent, pen)
+            facts, counted = _facts(workspace, catalog, version, name, wish.alias, incumbent, pen)
             clauses = judged(rules, facts)
         finally:
             catalog.close()
     promotion = Promotion(
-        name=version.name,
+        name=name,
         alias=wish.alias,
         incumbent=incumbent,
         last=collection.promoted.get(wish.alias) or Promoted(),
@@ -170,7 +177,7 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
         clauses=clauses,
         approvals=sorted(counted.values()),
         time=utc_now(),
-        again=pen.must_promote_again(version.name, wish.alias, incumbent),
+        again=pen.must_promote_again(name, wish.alias, incumbent),
     )
     if not wish.is_tried and promotion.verdict == "pass":
         pen.sign_version(version)
@@ -185,11 +192,11 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
 
     ops = [] if wish.is_tried else _commit(workspace, version.project, decide)
     return Decision(
-        name=str(version.name),
+        name=str(name),
         alias=wish.alias,
         kind=wish.kind,
         before=_label(incumbent),
-        after=f"v{version.state.number}",
+        after=name.reference,
         verdict=promotion.verdict,
         clauses=clauses,
         policies=policies,
@@ -200,7 +207,13 @@ def _decide(workspace: Workspace, version: Version, wish: Wish) -> Decision:
 
 
 def _facts(
-    workspace: Workspace, catalog: Catalog, version: Version, alias: str, incumbent: int | None, pen: Pen
+    workspace: Workspace,
+    catalog: Catalog,
+    version: Version,
+    name: ArtifactName,
+    alias: str,
+    incumbent: int | None,
+    pen: Pen,
 ) -> tuple[Facts, dict[str, str]]:
     around = Surroundings(
         catalog,
@@ -209,13 +222,15 @@ def _facts(
         datetime.datetime.now(datetime.UTC),
     )
     candidate = _subject(workspace, around, version)
-    found = approvals_of(catalog, str(version.project), version.collection, version.state.number, alias)
+    number = int(name.reference[1:])
+    found = approvals_of(catalog, str(name.project), name.collection, number, alias)
     counted = approvers(pen.believed(found), candidate.author)
     in_place = None
     if incumbent is not None:
-        in_place = _subject(
-            workspace, around, workspace.version(replace(version.name, reference=f"v{incumbent}"))
-        )
+        # With trusted keys not what somebody has forged there: a bad version would lower the bar.
+        reference = f"v{incumbent}" if workspace.trusted is None else alias
+        with contextlib.suppress(NotFoundError):  # no trusted key has promoted one
+            in_place = _subject(workspace, around, workspace.version(replace(name, reference=reference)))
     source = workspace.parse(str(candidate.source))
     return Facts(
         around, candidate, in_place, Signed(counted, lambda: pen.signers(version.name, source))

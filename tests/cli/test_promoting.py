@@ -101,6 +101,30 @@ def test_promotion_links_first(churn: str, art) -> None:
     ]
 
 
+def test_dry_run_links_the_version(art, digits: Path) -> None:
+    arguments = ("promote", "classifier:v1", "--in", "model-registry/fresh", "--to", "production")
+    Path("policy.toml").write_text(POLICY)
+    judged = art(*arguments, "--policy", "policy.toml", "--dry-run", "--json").json
+    assert (judged["name"], judged["to"], judged["recorded"]) == (
+        "default/model-registry/fresh:v0",
+        "v0",
+        False,
+    )
+    assert judged["clauses"][0]["values"] == "run.accuracy = 0.85"
+    assert art("registry", "ls", "--json").json == []
+    assert art("show", "classifier:v1", "--json").json["name"].endswith("classifier:v1")
+    art(*arguments)
+    before = art("log", "model-registry/fresh").out
+    other = ("promote", "classifier:v2", "--in", "model-registry/fresh", "--to", "production", "--dry-run")
+    assert "fresh:production would go to v1 (was v0)" in art(*other).out
+    assert "fresh:production points to v0 already" in art(*arguments, "--dry-run").out
+    assert (
+        "has type 'model', not 'dataset'"
+        in art("promote", "images:v0", "--in", "model-registry/fresh", "--to", "x", "--dry-run", status=2).err
+    )
+    assert art("log", "model-registry/fresh").out == before
+
+
 def test_approvals_are_given_and_taken_back(churn: str, art) -> None:
     art("approve", "churn:v1", "--to", "production", "-m", "looked at it")
     answer = art("approve", "churn:v1", "--to", "production", "--json")
