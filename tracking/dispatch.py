@@ -194,6 +194,8 @@ class Dispatch:
             finally:
                 with self._changed:
                     self._waiting.popleft()
+                    if self._is_ended and not self._waiting:
+                        self._release()  # before anybody is told: they may send the outbox themselves
                     pending.is_done.set()
                     self._changed.notify_all()
 
