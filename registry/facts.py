@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fnmatch
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from ..artifacts.manifest import Entry
 from ..artifacts.names import ArtifactName
 from ..artifacts.references import References
 from ..artifacts.version import Version
 from ..lineage import Catalog, LineageGraph, RunFacts, run_facts, unobserved_runs, untracked_count
-from ..storage.errors import Error, NotFoundError, ReferenceChangedError
+from ..storage.errors import CommError, Error, NotFoundError, ReferenceChangedError, UsageError
 from .expressions import Fact, Step
-from .judging import Found, Missing, NoIncumbent
+from .judging import Found, Missing, NoIncumbent, shown
+from .pickles import PICKLED, holds_pickle
 
 _CODE = (
     ".py",
@@ -36,8 +37,6 @@ _CODE = (
     ".go",
     ".sql",
 )
-_PICKLED = (".pkl", ".pickle", ".joblib", ".dill")
-_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _UNKNOWN_RUN = Missing("no run is known to have made it")
 
 
@@ -154,7 +153,7 @@ class Subject:
             return Missing(f"{wanted!r} names no dataset")
         try:
             dataset = self._around.resolve(wanted, self._source.name)
-        except NotFoundError as error:
+        except (NotFoundError, UsageError) as error:  # or it is no name at all
             return Missing(str(error))
         found = self._around.catalog.rows(
             "SELECT run_id FROM runs WHERE state = 'finished'"
@@ -221,31 +220,28 @@ class Subject:
             if entry.kind in ("file", "executable", "reference")
         ]
         if is_call:
+            for pattern in patterns:
+                if not isinstance(pattern, str):
+                    return Missing(f"{shown(pattern)} is no pattern of paths")
             return sum(any(fnmatch.fnmatchcase(entry.path, str(p)) for p in patterns) for entry in entries)
         if not rest:
             return len(entries)
         if rest[0] == "types":
             return sorted({PurePosixPath(entry.path).suffix.lower() for entry in entries})
-        return sum(self._is_pickle(entry) for entry in entries)
+        return self._pickles(entries)
 
-    def _is_pickle(self, entry: Entry) -> bool:
-        if entry.path.lower().endswith(_PICKLED):
-            return True
-        with self._source.open(entry.path, references=self._around.references) as file:
-            head = file.read(2)
-            if head in _PROTOCOLS:
-                return True
-            return head == b"PK" and _holds_pickle(file)
-
-
-def _holds_pickle(file: IO[bytes]) -> bool:
-    """Whether a zip archive has a pickle in it, as those of torch.save do."""
-    file.seek(0)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return any(name.lower().endswith(_PICKLED) for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False
+    def _pickles(self, entries: Sequence[Entry]) -> Found:
+        count = 0
+        for entry in entries:
+            if entry.path.lower().endswith(PICKLED):
+                count += 1
+                continue
+            try:
+                with self._source.open(entry.path, references=self._around.references) as file:
+                    count += holds_pickle(file)
+            except (ReferenceChangedError, NotFoundError, CommError) as error:
+                return Missing(str(error))  # of a place outside
+        return count
 
 
 def _found_in(values: Mapping[str, Any], path: Sequence[str], where: str) -> Found:
@@ -261,13 +257,22 @@ def _found_in(values: Mapping[str, Any], path: Sequence[str], where: str) -> Fou
         if key not in value:
             return Missing(f"{'.'.join(path)} is not in the {where}")
         value = value[key]
-    if isinstance(value, Mapping) and set(value) == {"_float"}:
-        return float(value["_float"])
+    if isinstance(value, Mapping) and len(value) == 1:
+        value = _number_in(value)
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list) and all(isinstance(item, (bool, int, float, str)) for item in value):
         return list(value)
     return Missing(f"{'.'.join(path)} in the {where} is neither number, text nor list of them")
+
+
+def _number_in(stored: Mapping[str, Any]) -> Any:
+    """A number that JSON does not have, as it is stored; else what was given."""
+    for key, kind in (("_float", float), ("_int", int), ("_decimal", float)):
+        if isinstance(stored.get(key), str):
+            with contextlib.suppress(ValueError):
+                return kind(stored[key])
+    return stored
 
 
 class Facts:
@@ -327,10 +332,38 @@ class Facts:
         graph = LineageGraph(self._around.catalog).build(self._name, direction="upstream")
         return [{"id": node, **data} for node, data in graph.nodes(data=True) if data["kind"] == "artifact"]
 
+    @cached_property
+    def _unknown(self) -> Missing | None:
+        """Why nothing can be said of what it was made from: it was put there by hand, or its past is elsewhere."""
+        there = [version["id"] for version in self._upstream]
+        rows = self._around.catalog.rows(
+            "SELECT version_id, c.run_id, c.run_id IN (SELECT run_id FROM run_events) FROM version_creations c"
+            " WHERE version_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY version_id",
+            [there],
+        )
+        for version_id, run, is_known in rows:
+            if run is None and version_id == self._name:
+                return Missing(f"no run made {version_id}: what it comes from is not known")
+            if run is not None and not is_known:
+                return Missing(f"run {run}, which made {version_id}, is not in this store")
+        return None
+
     def _lineage(self, name: str, arguments: Sequence[Found]) -> Found:
+        if name == "tagged" and not isinstance(arguments[0], str):
+            return Missing(f"{shown(arguments[0])} is no tag")
+        if self._unknown is not None:
+            return self._unknown
+        others = [version for version in self._upstream if version["id"] != self._name]
         if name == "inputs":
             graph = LineageGraph(self._around.catalog).build(self._name, direction="upstream", depth=1)
             return len([1 for _, data in graph.nodes(data=True) if data["kind"] == "artifact"]) - 1
+        if name == "upstream":
+            return len(others)
+        missing = [version["id"] for version in others if not version["digest"]]
+        if name == "missing":
+            return len(missing)
+        if missing:
+            return Missing(f"{missing[0]}, which it comes from, is not in this store")
         if name == "unobserved":
             return len(unobserved_runs(self._around.catalog, self._name, upstream=True))
         if name == "untracked":
@@ -342,17 +375,12 @@ class Facts:
             return sum(arguments[0] in version["tags"] for version in self._upstream)
         if name == "changed":
             return self._changed()
-        others = [version for version in self._upstream if version["id"] != self._name]
-        if name == "upstream":
-            return len(others)
-        if name == "missing":
-            return sum(not version["digest"] for version in others)
         return sum(bool(version["deleted"]) for version in others)
 
     def _changed(self) -> Found:
         count = 0
         for version in self._upstream:
-            if not version["digest"] or version["deleted"]:
+            if version["deleted"]:
                 continue
             found = self._around.resolve(version["id"], self._source)
             if not found.state.reference_count:
@@ -375,4 +403,7 @@ def _counted(
     """How many have said yes, or how many of those that are asked for."""
     if len(steps) == 1:
         return len(known)
+    for name in wanted:
+        if not isinstance(name, str):
+            return Missing(f"{shown(name)} is no name")
     return sum(name in known for name in dict.fromkeys(map(str, wanted)))

@@ -38,13 +38,10 @@ _SHOWN = 200  # characters of a value
 def judge(text: str, tree: Node, look: Look, because: str = "") -> Judged:
     """The verdict on a clause, with every fact in it and its value."""
     judging = _Judging(look)
-    found = judging.value(tree)
-    if isinstance(found, bool):
-        verdict: Verdict = "pass" if found else "fail"
-    else:
-        verdict = "undecided"
-        if not isinstance(found, Missing):
-            judging.notes["the clause"] = f"{shown(found)}, neither true nor false"
+    found = judging.truth(tree)
+    verdict: Verdict = "undecided" if isinstance(found, Missing) else "pass" if found else "fail"
+    if isinstance(found, Missing) and not facts_in(tree):
+        judging.notes["the clause"] = found.reason
     for fact in facts_in(tree):  # those, too, that the verdict did not need
         judging.note(fact)
     return Judged(
@@ -107,13 +104,14 @@ class _Judging:
         if isinstance(node, Comparison):
             return self._compared(node)
         if node.operator in ("and", "or"):
-            return _joined(node.operator, [self._truth(operand) for operand in node.operands])
+            return _joined(node.operator, [self.truth(operand) for operand in node.operands])
         if node.operator == "not":
-            found = self._truth(node.operands[0])
+            found = self.truth(node.operands[0])
             return not found if isinstance(found, bool) else found
         return _calculated(node.operator, [self.value(operand) for operand in node.operands])
 
-    def _truth(self, node: Node) -> Found:
+    def truth(self, node: Node) -> bool | Missing:
+        """What a node comes to as a condition; true for a fact of the version in place when there is none."""
         try:
             found = self.value(node)
         except NoIncumbent:
@@ -122,13 +120,21 @@ class _Judging:
             return found
         return Missing(f"{shown(found)} is neither true nor false")
 
-    def _compared(self, node: Comparison) -> Found:
-        try:
-            values = [self.value(operand) for operand in node.operands]
-        except NoIncumbent:
-            return True
-        pairs = zip(values, node.operators, values[1:], strict=False)
-        return _joined("and", [_compare(left, operator, right) for left, operator, right in pairs])
+    def _compared(self, node: Comparison) -> bool | Missing:
+        """Each neighbour with the next; true of a pair of which one is of the version in place when there is none."""
+        values: list[Found | None] = []
+        for operand in node.operands:
+            try:
+                values.append(self.value(operand))
+            except NoIncumbent:
+                values.append(None)
+        return _joined(
+            "and",
+            [
+                True if left is None or right is None else _compare(left, operator, right)
+                for left, operator, right in zip(values, node.operators, values[1:], strict=False)
+            ],
+        )
 
 
 def _listed(values: list[Found]) -> Found:
@@ -140,7 +146,7 @@ def _listed(values: list[Found]) -> Found:
     return found
 
 
-def _joined(operator: str, values: Sequence[Found]) -> Found:
+def _joined(operator: str, values: Sequence[bool | Missing]) -> bool | Missing:
     settled = operator == "or"  # one true settles an "or", one false an "and"
     if any(value is settled for value in values):
         return settled
@@ -166,15 +172,20 @@ def _calculated(operator: str, values: Sequence[Found]) -> Found:
     return {"+": left + right, "-": left - right, "*": left * right}[operator]
 
 
-def _compare(left: Found, operator: str, right: Found) -> Found:
+def _compare(left: Found, operator: str, right: Found) -> bool | Missing:
     for value in (left, right):
         if isinstance(value, Missing):
             return value
         if isinstance(value, float) and math.isnan(value):
-            return operator == "!="
-    if operator in ("in", "not in"):
-        found = _contains(right, left)
-        return found if isinstance(found, Missing) or operator == "in" else not found
+            return Missing("not a number (NaN), which is neither more nor less than anything")
+    assert not isinstance(left, Missing)
+    assert not isinstance(right, Missing)
+    if operator == "in":
+        return _contains(right, left)
+    if operator == "not in":
+        return _contains_none(right, left)
+    if _kind(left) != _kind(right):
+        return Missing(f"{shown(left)} is a {_kind(left)}, {shown(right)} a {_kind(right)}")
     if operator in ("==", "!="):
         return (left == right) is (operator == "==")
     if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
@@ -182,10 +193,34 @@ def _compare(left: Found, operator: str, right: Found) -> Found:
     return Missing(f"{shown(left)} {operator} {shown(right)}: only two numbers or two texts have an order")
 
 
-def _contains(whole: Found, part: Found) -> Found:
+def _kind(value: Value) -> str:
+    if isinstance(value, bool):
+        return "truth value"
+    return "number" if isinstance(value, (int, float)) else "text" if isinstance(value, str) else "list"
+
+
+def _holds(whole: list[Value], item: Value) -> bool | Missing:
+    """Whether a list holds a value; not known of one of another kind than all that is in it."""
+    if any(_kind(other) == _kind(item) and other == item for other in whole):
+        return True
+    if whole and all(_kind(other) != _kind(item) for other in whole):
+        return Missing(f"{shown(item)} is a {_kind(item)}, and nothing in {shown(whole)} is")
+    return False
+
+
+def _contains(whole: Value, part: Value) -> bool | Missing:
     """Whether a list holds a value, or all of another list; whether a text holds a text."""
     if isinstance(whole, list):
-        return all(item in whole for item in part) if isinstance(part, list) else part in whole
+        items = part if isinstance(part, list) else [part]
+        return _joined("and", [_holds(whole, item) for item in items])
     if isinstance(whole, str) and isinstance(part, str):
         return part in whole
     return Missing(f"{shown(whole)} is neither a list nor a text that could hold {shown(part)}")
+
+
+def _contains_none(whole: Value, part: Value) -> bool | Missing:
+    """Whether a list holds neither a value nor any of another list."""
+    items = part if isinstance(part, list) else [part]
+    found = [_contains(whole, item) for item in items]
+    any_of = _joined("or", found)
+    return any_of if isinstance(any_of, Missing) else not any_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..artifacts.names import nearest
 from ..storage.errors import UsageError
-from .expressions import Fact, Node, Step, facts_in
+from .expressions import Comparison, Constant, Fact, Items, Node, Step, facts_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,13 @@ def _check_call(fact: Fact, path: tuple[str, ...], step: Step) -> None:
     if allowed is None:
         raise UsageError(f"policy: {fact.text!r}: {'.'.join(path)} is no function")
     least, most = allowed
+    for argument in step.arguments:
+        is_other = isinstance(argument, Constant) and not isinstance(argument.value, str)
+        if path != ("age",) and (is_other or isinstance(argument, (Items, Comparison))):
+            raise UsageError(
+                f"policy: {fact.text!r}: expected texts in the brackets of {'.'.join(path)}, as"
+                f' {".".join(path)}("a")'
+            )
     if not least <= len(step.arguments) <= most:
         wanted = "one" if most == 1 else "one or more"
         raise UsageError(f"policy: {fact.text!r}: {'.'.join(path)} takes {wanted}, not {len(step.arguments)}")

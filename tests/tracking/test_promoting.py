@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import lzma
 import os
 import pickle
 import subprocess
@@ -19,6 +22,7 @@ import lineart
 import s3server
 from lineart.artifacts import ArtifactName, ProjectName
 from lineart.artifacts.state import promotion_digest
+from lineart.registry.policy import read_policy
 from lineart.storage.errors import CommError, ConflictError, IntegrityError, NotFoundError, UsageError
 from lineart.tracking import Workspace, find_settings, promoting
 from lineart.tracking.promoting import Wish, approve, promote, protect, revoke_approvals
@@ -179,16 +183,63 @@ def test_pickle_hides_behind_a_name_or_in_an_archive(tmp_path: Path) -> None:
         file.writestr("weights/data.pkl", pickle.dumps([1]))
     with zipfile.ZipFile(tmp_path / "plain.zip", "w") as file:
         file.writestr("readme.txt", "none")
+    with zipfile.ZipFile(tmp_path / "members.npz", "w") as file:
+        file.writestr("weights.bin", pickle.dumps([1], 0))
+    with zipfile.ZipFile(tmp_path / "newer.zip", "w") as file:
+        file.writestr("readme.txt", "none")
+    newer = bytearray((tmp_path / "newer.zip").read_bytes())
+    newer[newer.index(b"PK\x01\x02") + 6] = 99  # the version that it takes to unpack it
+    long = pickle.dumps([str(number) for number in range(20_000)], 0)
     files = {
         "model.bin": pickle.dumps({"a": 1}),
         "weights.pt": archive.read_bytes(),
+        "shifted.bin": b"#" * 16 + archive.read_bytes(),
+        "members.npz": (tmp_path / "members.npz").read_bytes(),
+        "newer.zip": bytes(newer),
+        "old.PKL": b"whatever",
+        "first.bin": pickle.dumps({"a": Path("x")}, 0),
+        "second.bin": pickle.dumps({"a": Path("x")}, 1),
+        "long.bin": long,
+        "model.gz": gzip.compress(pickle.dumps([1])),
+        "model.xz": lzma.compress(long),
+        "objects.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+    }
+    others = {
         "plain.zip": (tmp_path / "plain.zip").read_bytes(),
         "PK-is-no-zip": b"PK, but text",
-        "old.PKL": b"whatever",
         "ok.json": b"{}",
         "empty": b"",
+        "table.csv": b"a,b\n1,2\n",
+        "table.csv.gz": gzip.compress(b"a,b\n1,2\n"),
+        "cut.gz": gzip.compress(b"a,b\n1,2\n")[:12],
+        "numbers.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }",
     }
-    assert judged(train(0.5, files), "files.pickles == 3") == ("pass", "files.pickles = 3")
+    for name, content in files.items():
+        assert judged(train(0.5, {name: content}), "files.pickles == 1")[0] == "pass", name
+    assert judged(train(0.5, others), "files.pickles == 0") == ("pass", "files.pickles = 0")
+
+
+def test_version_whose_past_is_not_known_passes_for_one_without_a_past(tmp_path: Path) -> None:
+    rules = [f"lineage.{name} == 0" for name in ("untracked", "unobserved", "missing", "changed", "deleted")]
+    rules.append('lineage.tagged("embargoed") == 0')
+    (tmp_path / "washed.bin").write_bytes(b"1")
+    run_art("put", "washed.bin", "--name", "washed", "--type", "model", "-p", "churn")
+    washed = lineart.Api().artifact("churn/washed:v0")
+    for rule in rules:
+        verdict, values = judged(washed, rule)
+        assert (verdict, "no run made default/churn/washed:v0" in values) == ("undecided", True), values
+    dataset("data", "a\n1\n")
+    run_art("put", "washed.bin", "--name", "data", "--type", "dataset", "-p", "churn")
+    assert judged(train(0.9), 'lineage.tagged("embargoed") == 0')[0] == "pass"  # data comes from outside
+    run_art("init", str(tmp_path / "other"), "--no-config")
+    run_art("push", str(tmp_path / "other"), "churn/model:v0", "-p", "churn")
+    with contextlib.closing(opened_at(tmp_path / "other")) as there:
+        name = ArtifactName(ProjectName("default", "churn"), "model", "v0")
+        for rule in rules:
+            wish = Wish("production", policy=read_policy(policy(rule), "of the test"), is_tried=True)
+            found = promote(there, name, wish)
+            assert found.verdict == "undecided", rule
+            assert "is not in this store" in found.clauses[0].values
 
 
 def test_tag_anywhere_upstream_is_overlooked() -> None:
