@@ -269,6 +269,8 @@ def _set_policy(collection: CollectionState, op: Op, transaction: Transaction) -
 def _protect(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
     _demand_name(op["alias"], transaction, op)
     if op["protected"]:
+        if op["alias"] in collection.protected:  # the one that holds is the one that is ended
+            return collection
         since = time_of(op, transaction)
         return replace(collection, protected=collection.protected.insert(op["alias"], since))
     return replace(collection, protected=collection.protected.discard(op["alias"]))

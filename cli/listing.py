@@ -67,7 +67,7 @@ def ls(pattern: str | None, kind: str | None, all_projects: bool, long: bool, as
     found = [
         (project, collection)
         for project in _projects(workspace, prefix, all_projects)
-        for collection in workspace.project(project).state().collections.values()
+        for collection in workspace.state(project).collections.values()
         if fnmatch.fnmatchcase(collection.name, glob) and kind in (None, collection.type)
     ]
     found.sort(key=lambda pair: (str(pair[0]), pair[1].name))
@@ -120,7 +120,7 @@ def _list_versions(workspace: Workspace, pattern: str, long: bool, as_json: bool
     if ":" in pattern:
         raise UsageError(f'{pattern!r} is one version; see it with "art show {pattern}"')
     name = workspace.parse(pattern)
-    collection = find_collection(workspace.project(name.project).state(), name.collection)
+    collection = find_collection(workspace.state(name.project), name.collection)
     versions = list(reversed(workspace.versions(name.collection, name.project)))
     if as_json:
         say_json_list(version_record(version, collection) for version in versions)

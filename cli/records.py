@@ -68,4 +68,4 @@ def collection_record(project: str, found: CollectionState) -> dict[str, Any]:
 
 def collection_of(workspace: Workspace, version: Version) -> CollectionState:
     """The collection that a version belongs to, as it is now."""
-    return workspace.project(version.project).state().collections[version.collection]
+    return workspace.state(version.project).collections[version.collection]

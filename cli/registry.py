@@ -105,7 +105,7 @@ def show(model: str, as_json: bool) -> None:
 
     workspace = open_workspace()
     wanted = model_name(workspace, model)
-    state = workspace.project(wanted.project).state()
+    state = workspace.state(wanted.project)
     found = find_collection(state, wanted.collection)
     of_registry = None if state.registry is None else state.registry.policy
     record: dict[str, Any] = {

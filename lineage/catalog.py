@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,13 @@ CHECKPOINT_TAIL = 2000  # transactions; reading as many takes about 0.1 s from a
 class Catalog:
     """The facts of the given projects of a store, as SQL. Used by one thread."""
 
-    def __init__(self, store: Store, projects: Iterable[ProjectName]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projects: Iterable[ProjectName],
+        disbelieved: Callable[[ProjectName], Collection[int]] | None = None,
+    ) -> None:
+        """`disbelieved` gives the positions of what moved an alias in a project and is not to be believed."""
         import duckdb
 
         self.store = store
@@ -57,10 +63,12 @@ class Catalog:
         self._connection.execute("SET TimeZone = 'UTC'")  # what now() and TIMESTAMPTZ are compared with
         self._connection.execute(base_tables())
         self._positions: dict[ProjectName, Position] = {}
+        self._disbelieved = disbelieved
         self.derived: dict[str, Any] = {}  # what others have worked out of the tables; gone when they change
         for project in self.projects:
             self._load(project)
         self._name_arrived()
+        self._note_disbelieved()
         self._connection.execute(VIEWS)
 
     def refresh(self, projects: Iterable[ProjectName] = ()) -> None:
@@ -73,6 +81,7 @@ class Catalog:
             self._load(project)
         self.projects = sorted([*self.projects, *new], key=str)
         self._name_arrived()
+        self._note_disbelieved()
 
     def sql(
         self, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None
@@ -168,6 +177,18 @@ class Catalog:
                 f" WHERE starts_with({table}.{column}, '~')"
                 f" AND o.origin = substr(split_part({table}.{column}, '/', 1), 2)"
             )
+
+    def _note_disbelieved(self) -> None:
+        if self._disbelieved is None:
+            return
+        with_promotions = (
+            "SELECT project FROM alias_protections UNION SELECT project FROM promotion_decisions"
+        )
+        self._connection.execute("DELETE FROM disbelieved_moves")
+        for (project,) in self.rows(with_promotions):
+            positions = sorted(self._disbelieved(ProjectName(*project.split("/", 1))))
+            given = "SELECT ?, unnest(?::BIGINT[])"
+            self._connection.execute(f"INSERT INTO disbelieved_moves {given}", [project, positions])
 
     def _read_tail(self, project: ProjectName) -> int:
         log = self.store.log(project_prefix(project.entity, project.project))

@@ -107,6 +107,11 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
+def position_of(seq: int, index: int) -> int:
+    """The position of an op: where in the log it stands."""
+    return seq * _OPS_PER_TRANSACTION + index
+
+
 class Facts:
     """Rows gathered from transactions, by table, column by column as DuckDB takes them in."""
 
@@ -133,7 +138,7 @@ class Facts:
                         "user_name": actor.get("user"),
                         "host": actor.get("host"),
                     }
-                    position = transaction.seq * _OPS_PER_TRANSACTION + index
+                    position = position_of(transaction.seq, index)
                     try:
                         for table, row in rows(project, op):
                             self._append(table, {**common, "position": position, **row})

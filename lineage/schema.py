@@ -10,12 +10,14 @@ from typing import Literal
 
 from .facts import TABLES
 
+_OF_THE_READER = {"disbelieved_moves": {"project": "VARCHAR", "position": "BIGINT"}}  # no facts of the log
+
 
 def base_tables() -> str:
-    """CREATE TABLE for every base table."""
+    """CREATE TABLE for every base table, and for what those do not believe who trust some keys only."""
     return "\n".join(
         f"CREATE TABLE {table} ({', '.join(f'{column} {kind}' for column, kind in columns.items())});"
-        for table, columns in TABLES.items()
+        for table, columns in {**TABLES, **_OF_THE_READER}.items()
     )
 
 
@@ -27,10 +29,12 @@ _VIEWS: Mapping[str, str] = {  # in an order in which each needs those before it
 SELECT project, collection, max(type) AS type, arg_max(description, position) AS description,
        min(time)::TIMESTAMP AS created_at
 FROM collection_events GROUP BY ALL""",
-    # `is_ignored`: beside promotion, when the alias was protected
+    # `is_ignored`: beside promotion, when the alias was protected; or by nobody whom this reader trusts
     "alias_history": """
 SELECT m.project, m.collection, m.alias, m.from_version, m.to_version, m.promotion, m.user_name, m.host,
-       m.time::TIMESTAMP AS time, m.promotion IS NULL AND coalesce(p.is_protected, false) AS is_ignored, m.position
+       m.time::TIMESTAMP AS time,
+       (m.promotion IS NULL AND coalesce(p.is_protected, false))
+       OR (m.project, m.position) IN (SELECT (project, position) FROM disbelieved_moves) AS is_ignored, m.position
 FROM alias_moves m ASOF LEFT JOIN alias_protections p
   ON m.project = p.project AND m.collection = p.collection AND m.alias = p.alias AND m.position >= p.position""",
     "aliases": """

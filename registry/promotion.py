@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..artifacts.protection import Judged, Kind
 from ..artifacts.state import CollectionState, PolicyText, ProjectState
 from ..lineage import Catalog
-from ..storage.errors import NotFoundError, UsageError
+from ..storage.errors import UsageError
 from .facts import Facts
 from .judging import judge
 from .policy import Policy, Rule, read_policy
@@ -34,6 +34,7 @@ class Approval:
 
     id: str
     by: str  # the user, or the name of the trusted key that signed it
+    user: str  # as the log has it, which anybody can write
     time: str
     comment: str
     envelope: Mapping[str, object] | None
@@ -79,7 +80,7 @@ def approvals_of(catalog: Catalog, project: str, collection: str, number: int, a
     """The approvals of a version for an alias that no promotion has used up yet, oldest first."""
     version_id = f"{project}/{collection}:v{number}"
     return [
-        Approval(id, by or "?", time, comment or "", envelope, position)
+        Approval(id, by or "?", by or "?", time, comment or "", envelope, position)
         for id, by, time, comment, envelope, position in catalog.rows(
             "SELECT id, user_name, strftime(time, '%Y-%m-%dT%H:%M:%S.%fZ'), comment, envelope, position FROM approvals"
             " WHERE version_id = $1 AND alias = $2 AND position > coalesce((SELECT max(position) FROM promotions"
@@ -90,26 +91,46 @@ def approvals_of(catalog: Catalog, project: str, collection: str, number: int, a
 
 
 def approvers(approvals: Sequence[Approval], author: str | None) -> dict[str, str]:
-    """Who approves, each once, with the id of the approval; the author's own does not count."""
+    """Who approves, each once, with the id of the approval; the author's own does not count, by whatever key."""
     found: dict[str, str] = {}
     for approval in approvals:
-        if approval.by != author:
+        if author not in (approval.by, approval.user):
             found.setdefault(approval.by, approval.id)
     return found
 
 
-def promoted_before(catalog: Catalog, project: str, collection: CollectionState, alias: str) -> int:
-    """The version that an alias was promoted to before the present one. Raises: NotFoundError when there is none."""
-    now = collection.aliases.get(alias)
-    for (number,) in catalog.rows(
-        "SELECT to_version FROM promotions WHERE project = ? AND collection = ? AND alias = ? AND verdict = 'pass'"
-        " ORDER BY number DESC",
-        [project, collection.name, alias],
-    ):
-        version = collection.versions.get(number)
-        if number != now and version is not None and not version.deleted:
-            return int(number)
-    raise NotFoundError(
-        f"alias {collection.name}:{alias} was promoted to no other version that is still there;"
-        " name one with --to"
-    )
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A promotion or a rollback of an alias that was carried out."""
+
+    kind: Kind
+    to: int
+
+
+def history_of(catalog: Catalog, project: str, collection: str, alias: str) -> list[Step]:
+    """All moves of an alias by promotion, as the log says them, oldest first."""
+    return [
+        Step(kind, to)
+        for kind, to in catalog.rows(
+            "SELECT kind, to_version FROM promotions WHERE project = ? AND collection = ? AND alias = ?"
+            " AND verdict = 'pass' ORDER BY number",
+            [project, collection, alias],
+        )
+    ]
+
+
+def version_before(history: Sequence[Step], now: int | None, is_there: Callable[[int], bool]) -> int | None:
+    """Where a rollback leads: to what was in place before the present version, without what was rolled back from.
+
+    >>> history = [Step("promote", 0), Step("promote", 1), Step("promote", 2), Step("rollback", 1)]
+    >>> version_before(history, 1, lambda number: True)
+    0
+    """
+    stack: list[int] = []
+    for step in history:
+        if step.kind == "rollback" and step.to in stack:
+            while stack[-1] != step.to:
+                stack.pop()
+        else:
+            stack.append(step.to)
+    return next((number for number in reversed(stack) if number != now and is_there(number)), None)

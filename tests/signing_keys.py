@@ -31,9 +31,10 @@ def trusting(*names: str) -> TrustedKeys:
 
 
 def sign_as(name: str, folder: Path, patch: pytest.MonkeyPatch, kind: str = "ed25519") -> Path:
-    """Let `art sign` sign with somebody's key; the file with the public one."""
+    """Be somebody, who signs with a key; the file with the public one."""
     private, public = pair(name, kind)
     patch.setenv("LINEART_SIGNING_KEY", private.decode())
+    patch.setenv("LOGNAME", name)
     path = folder / f"{name}.pub"
     path.write_bytes(public)
     return path

@@ -113,7 +113,7 @@ class ArtifactCollection(str):
 
         name = ArtifactName(self._project, self.name)
         protect(self._workspace, name, alias, protected=protected, reason=reason)
-        self._state = find_collection(self._workspace.project(self._project).state(), self.name)
+        self._state = find_collection(self._workspace.state(self._project), self.name)
 
     def rollback(
         self, alias: str, to: str | None = None, reason: str = "", dry_run: bool = False
@@ -184,7 +184,7 @@ def collections_of(
     workspace: Workspace, project: ProjectName, type_name: str | None = None
 ) -> list[ArtifactCollection]:
     """A project's collections (of one type), sorted."""
-    found = workspace.project(project).state().collections.values()
+    found = workspace.state(project).collections.values()
     chosen = sorted((c for c in found if type_name in (None, c.type)), key=lambda c: c.name)
     return [ArtifactCollection(workspace, project, collection) for collection in chosen]
 
@@ -192,5 +192,5 @@ def collections_of(
 def collection_of(workspace: Workspace, name: str) -> ArtifactCollection:
     """One collection by name. Raises: NotFoundError with the nearest names."""
     wanted = workspace.parse(name)
-    state = find_collection(workspace.project(wanted.project).state(), wanted.collection)
+    state = find_collection(workspace.state(wanted.project), wanted.collection)
     return ArtifactCollection(workspace, wanted.project, state)

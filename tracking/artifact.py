@@ -345,7 +345,7 @@ class Artifact(ArtifactMedia, ArtifactLineage):
 
     def _current_aliases(self) -> list[str]:
         version = self._logged()
-        collection = self._home().project(version.project).state().collections[version.collection]
+        collection = self._home().state(version.project).collections[version.collection]
         return list(collection.aliases_of(version.state.number))
 
     def __repr__(self) -> str:

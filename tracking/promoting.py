@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..artifacts.decisions import find_collection
-from ..artifacts.names import ArtifactName, ProjectName
+from ..artifacts.decisions import LATEST, find_collection
+from ..artifacts.names import ArtifactName, ProjectName, check_alias
 from ..artifacts.protection import (
     Judged,
     Kind,
@@ -33,15 +33,17 @@ from ..registry.facts import Facts, Signed, Subject, Surroundings
 from ..registry.policy import Policy
 from ..registry.promotion import (
     Applied,
+    Step,
     approvals_of,
     approvers,
+    history_of,
     judged,
     policies_for,
-    promoted_before,
     rules_of,
+    version_before,
 )
 from ..storage.actor import this_actor, utc_now
-from ..storage.errors import CommError, ConflictError, NotFoundError
+from ..storage.errors import CommError, ConflictError, NotFoundError, UsageError
 from ..storage.transaction import Op
 from .artifact_reading import reference_options
 from .links import link_version, name_of_link
@@ -113,16 +115,20 @@ def promote(
     version = workspace.version(name)
     if target is None:
         return _decide(workspace, version, version.name, wish)
+    wanted = name_of_link(workspace, version.name, target)
+    _Place.of(workspace, wanted, version.type, wish)  # what cannot be decided makes no link
     if wish.is_tried:
-        return _decide(workspace, version, name_of_link(workspace, version.name, target), wish)
+        return _decide(workspace, version, wanted, wish)
     link = link_version(workspace, version.name, target)
     return _decide(workspace, link, link.name, wish)
 
 
 def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | None = None) -> Decision:
-    """Move an alias back to the version it was promoted to before, or to `to`; its bytes are read and checked first.
+    """Move an alias back to the version that was in place before, or to `to`; its bytes are read and checked first.
 
-    Raises: as `promote`; IntegrityError when a byte of the version is not what was recorded.
+    Only a version that was promoted there already: with trusted keys, by one of them.
+    Raises: as `promote`; IntegrityError when a byte of the version is not what was recorded, ReferenceChangedError or
+    NotFoundError when a place outside holds something else.
     """
     state = workspace.project(name.project).state()
     collection = state.collections.get(name.collection)
@@ -130,33 +136,97 @@ def rollback(workspace: Workspace, name: ArtifactName, wish: Wish, *, to: int | 
         workspace.version(name)  # says that it is not there, with the nearest names
         raise NotFoundError(f"artifact {name.collection!r} does not exist")
     find_promoted(collection, wish.alias)
+    history = _history(workspace, name, wish.alias)
     if to is None:
-        catalog = workspace.catalog([name.project])
-        try:
-            to = promoted_before(catalog, str(name.project), collection, wish.alias)
-        finally:
-            catalog.close()
+        now = workspace.believed(replace(name, reference=wish.alias), collection)
+        to = version_before(history, now, lambda number: _is_live(collection, number))
+        if to is None:
+            raise NotFoundError(
+                f"alias {collection.name}:{wish.alias} was promoted to no other version that is still there;"
+                f' "art promote {collection.name}:vN --to {wish.alias}" promotes one'
+            )
     version = workspace.version(replace(name, reference=f"v{to}"))
+    if to not in (step.to for step in history):
+        raise UsageError(
+            f"v{to} of {collection.name!r} was never promoted to {wish.alias!r}, so there is no way back to it;"
+            f' "art promote {collection.name}:v{to} --to {wish.alias}" judges it by the policy'
+        )
     for error in version.verify_stored():
         raise error
+    references = References(reference_options())
+    for entry in version.manifest.values():
+        if entry.kind == "reference":
+            references.check(entry)
     return _decide(workspace, version, version.name, replace(wish, kind="rollback"))
+
+
+def _is_live(collection: CollectionState, number: int) -> bool:
+    version = collection.versions.get(number)
+    return version is not None and not version.deleted
+
+
+def _history(workspace: Workspace, name: ArtifactName, alias: str) -> Sequence[Step]:
+    """The moves of an alias by promotion; with trusted keys those that one of them stands for."""
+    audit = workspace.audit(name.project)
+    if audit is not None:
+        found = audit.targets.get((name.collection, alias))
+        return [] if found is None else found.history
+    catalog = workspace.catalog([name.project])
+    try:
+        return history_of(catalog, str(name.project), name.collection, alias)
+    finally:
+        catalog.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An alias that is to move: the collection that it is of, where it points, and what has to hold."""
+
+    collection: CollectionState
+    incumbent: int | None
+    policies: Sequence[Applied]
+
+    @classmethod
+    def of(cls, workspace: Workspace, name: ArtifactName, type: str, wish: Wish) -> _Place:
+        """Raises: InvalidNameError, ConflictError, UsageError for what is not to be decided at all."""
+        if check_alias(wish.alias) == LATEST:
+            raise UsageError(
+                f"alias {LATEST!r} follows the newest logging and cannot be promoted; choose another"
+            )
+        state = workspace.project(name.project).state()
+        collection = state.collections.get(name.collection)
+        if collection is None:
+            collection = CollectionState(name.collection, type, "", "")
+        incumbent = collection.aliases.get(wish.alias)
+        if wish.expect is not None and wish.expect[0] != incumbent:
+            wanted, found = (_label(number) or "nothing" for number in (wish.expect[0], incumbent))
+            raise ConflictError(
+                f"alias {collection.name}:{wish.alias} points to {found}, expected {wanted}; look again and decide"
+            )
+        return cls(collection, incumbent, policies_for(state, collection, wish.policy))
+
+
+def _is_done(workspace: Workspace, name: ArtifactName, place: _Place, wish: Wish) -> bool:
+    """Whether it was this version that the alias was promoted to last, so that there is nothing to decide."""
+    if (
+        wish.is_tried
+        or _label(place.incumbent) != name.reference
+        or wish.alias not in place.collection.protected
+    ):
+        return False
+    history = _history(workspace, name, wish.alias)
+    return bool(history) and history[-1].to == place.incumbent
 
 
 def _decide(workspace: Workspace, version: Version, name: ArtifactName, wish: Wish) -> Decision:
     """`name` is what the alias is to point to: the version's own or, of a link that is not made, the link's."""
-    state = workspace.project(name.project).state()
-    collection = state.collections.get(name.collection) or CollectionState(
-        name.collection, version.type, "", ""
-    )
-    incumbent = collection.aliases.get(wish.alias)
-    if wish.expect is not None and wish.expect[0] != incumbent:
-        wanted, found = (_label(number) or "nothing" for number in (wish.expect[0], incumbent))
-        raise ConflictError(
-            f"alias {collection.name}:{wish.alias} points to {found}, expected {wanted}; look again and decide"
-        )
-    policies = policies_for(state, collection, wish.policy)
-    rules = rules_of(policies, wish.alias, wish.kind)
+    place = _Place.of(workspace, name, version.type, wish)
+    collection, incumbent, policies = place.collection, place.incumbent, place.policies
     pen = Pen(workspace, name.project)
+    again = pen.must_promote_again(name, wish.alias, incumbent)
+    if not again and _is_done(workspace, name, place, wish):
+        return _decision(name, wish, place, "pass", (), (), ())
+    rules = rules_of(policies, wish.alias, wish.kind)
     clauses: list[Judged] = []
     counted: dict[str, str] = {}
     if rules:
@@ -177,7 +247,7 @@ def _decide(workspace: Workspace, version: Version, name: ArtifactName, wish: Wi
         clauses=clauses,
         approvals=sorted(counted.values()),
         time=utc_now(),
-        again=pen.must_promote_again(name, wish.alias, incumbent),
+        again=again,
     )
     if not wish.is_tried and promotion.verdict == "pass":
         pen.sign_version(version)
@@ -188,22 +258,48 @@ def _decide(workspace: Workspace, version: Version, name: ArtifactName, wish: Wi
             raise ConflictError(
                 f"the policy of {version.collection!r} was changed meanwhile; look again and decide"
             )
+        if counted and not set(counted.values()) <= _open_approvals(workspace, version, wish.alias):
+            raise ConflictError(
+                f"an approval of {version.name.short} was taken back meanwhile; look again and decide"
+            )
         return pen.with_result(version, decide_promotion(state, promotion, pen.sign))
 
     ops = [] if wish.is_tried else _commit(workspace, version.project, decide)
+    return _decision(name, wish, place, promotion.verdict, clauses, promotion.approvals, ops)
+
+
+def _decision(
+    name: ArtifactName,
+    wish: Wish,
+    place: _Place,
+    verdict: Verdict,
+    clauses: Sequence[Judged],
+    approvals: Sequence[str],
+    ops: Sequence[Op],
+) -> Decision:
     return Decision(
         name=str(name),
         alias=wish.alias,
         kind=wish.kind,
-        before=_label(incumbent),
+        before=_label(place.incumbent),
         after=name.reference,
-        verdict=promotion.verdict,
+        verdict=verdict,
         clauses=clauses,
-        policies=policies,
-        approvals=promotion.approvals,
+        policies=place.policies,
+        approvals=approvals,
         number=next((op["number"] for op in ops if op["op"] == "alias.promote"), None),
         is_recorded=bool(ops),
     )
+
+
+def _open_approvals(workspace: Workspace, version: Version, alias: str) -> set[str]:
+    """The ids of the approvals that hold now."""
+    catalog = workspace.catalog([version.project])
+    try:
+        found = approvals_of(catalog, str(version.project), version.collection, version.state.number, alias)
+    finally:
+        catalog.close()
+    return {approval.id for approval in found}
 
 
 def _facts(
@@ -241,7 +337,7 @@ def _subject(workspace: Workspace, around: Surroundings, version: Version) -> Su
     source = version
     if version.state.source is not None:
         source = workspace.version(workspace.parse(version.state.source), deleted_too=True)
-    collection = workspace.project(version.project).state().collections[version.collection]
+    collection = workspace.state(version.project).collections[version.collection]
     return Subject(around, version, source, collection.aliases_of(version.state.number))
 
 

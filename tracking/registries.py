@@ -54,7 +54,7 @@ class Registry:
 
     def state(self) -> ProjectState:
         """What the log says now."""
-        return self._workspace.project(self.path).state()
+        return self._workspace.state(self.path)
 
     def _settings(self) -> RegistrySettings:
         return self.state().registry or RegistrySettings()

@@ -74,6 +74,9 @@ def promotion_steps(workspace: Workspace, name: ArtifactName, keys: TrustedKeys)
     if op is None or target.number != stated:
         reason = target.refused[-1] if target.refused else "it was never promoted"
         return [Step("promotion", False, reason), Step("policy", None, "the promotion names it")]
+    if op["to"] != target.number:  # it was moved by hand since, when it was not protected
+        said = f"promotion {op['number']} of it is to v{op['to']}; v{target.number} was never promoted"
+        return [Step("promotion", False, said), Step("policy", None, "the promotion names it")]
     moved = f"promotion {op['number']} of {name.collection}:{name.reference} to v{op['to']}"
     by = f", because {op['reason']!r}" if op["reason"] else ""
     wrong = [

@@ -7,9 +7,11 @@ to last. What was said without such a key is passed over, and told once.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ..artifacts.names import ArtifactName, ProjectName
-from ..registry.audit import Audit
+from ..artifacts.state import ProjectState
+from ..registry.audit import Audit, Trusted
 from ..registry.signing import TrustedKeys
 from ..registry.signing.log_facts import LogFacts
 from ..storage.errors import NotFoundError
@@ -45,16 +47,37 @@ class AuditedLog:
         Raises: NotFoundError when no trusted key has promoted a version.
         """
         found = self.refresh().targets.get((name.collection, name.reference))
-        if found is None or not found.is_guarded:
+        if found is None or not found.is_guarded or found.number == stated:
             return stated
-        if found.number == stated:
-            return stated
-        reason = found.refused[-1] if found.refused else "no promotion of it is signed by a trusted key"
-        claim = "nothing" if stated is None else f"v{stated}"
-        said = f"alias {name.short} is said to be {claim}, which is not believed: {reason}"
+        said = self._doubt(name.short, found, stated)
         if found.number is None:
             raise NotFoundError(f"{said}; no version was promoted there by a trusted key")
+        self._tell(f"{said}; it is taken to be v{found.number}")
+        return found.number
+
+    def corrected(self, state: ProjectState) -> ProjectState:
+        """The state with aliases where they point for those who trust these keys."""
+        collections = state.collections
+        for (name, alias), found in self.refresh().targets.items():
+            collection = collections.get(name)
+            if collection is None or not found.is_guarded or collection.aliases.get(alias) == found.number:
+                continue
+            said = self._doubt(f"{name}:{alias}", found, collection.aliases.get(alias))
+            if found.number is None:
+                self._tell(f"{said}; it is taken to point nowhere")
+                aliases = collection.aliases.discard(alias)
+            else:
+                self._tell(f"{said}; it is taken to be v{found.number}")
+                aliases = collection.aliases.insert(alias, found.number)
+            collections = collections.insert(name, replace(collection, aliases=aliases))
+        return replace(state, collections=collections)
+
+    def _doubt(self, alias: str, found: Trusted, stated: int | None) -> str:
+        reason = found.refused[-1] if found.refused else "no promotion of it is signed by a trusted key"
+        claim = "nothing" if stated is None else f"v{stated}"
+        return f"alias {alias} is said to be {claim}, which is not believed: {reason}"
+
+    def _tell(self, said: str) -> None:
         if said not in self._told:
             self._told.add(said)
-            _log.warning("%s; it is taken to be v%d", said, found.number)
-        return found.number
+            _log.warning("%s", said)

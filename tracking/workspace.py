@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..artifacts.decisions import LATEST, find_collection, find_version
 from ..artifacts.names import ArtifactName, ProjectName, nearest, parse_version
 from ..artifacts.project import Project
-from ..artifacts.state import ProjectState
+from ..artifacts.state import CollectionState, ProjectState
 from ..artifacts.version import Version
 from ..lineage import Catalog
 from ..storage.actor import utc_now
@@ -22,6 +22,7 @@ from .run_folder import live_roots
 from .settings import DEFAULT_ENTITY, DEFAULT_REGISTRY, StoreChoice, find_signing
 
 if TYPE_CHECKING:  # signatures are for those who trust some keys only
+    from ..registry.audit import Audit
     from ..registry.signing import TrustedKeys
     from .trust import AuditedLog
 
@@ -137,14 +138,45 @@ class Workspace:
         is_alias = parse_version(name.reference) is None and name.reference != LATEST
         if collection is None or not is_alias or not self.trusted:
             return name
+        number = self.believed(name, collection)
+        stated = collection.aliases.get(name.reference)
+        return name if number == stated else replace(name, reference=f"v{number}")
+
+    def believed(self, name: ArtifactName, collection: CollectionState) -> int | None:
+        """Where the alias that `name` refers to points for those who trust these keys; None: nowhere.
+
+        Raises: NotFoundError when no trusted key has promoted a version.
+        """
+        stated = collection.aliases.get(name.reference)
+        log = self._audited_log(name.project)
+        return stated if log is None else log.target(name, stated)
+
+    def audit(self, project: ProjectName) -> Audit | None:
+        """What those believe of a project's log who trust some keys; None without any. Raises: IntegrityError."""
+        log = self._audited_log(project)
+        return None if log is None else log.refresh()
+
+    def state(self, project: ProjectName) -> ProjectState:
+        """What a project's log says, for readers: with trusted keys aliases point where one of them stands for it.
+
+        What is committed is decided upon the log itself: `project`. Raises: IntegrityError, CommError.
+        """
+        log, state = self._audited_log(project), self.project(project).state()
+        return state if log is None else log.corrected(state)
+
+    def _disbelieved(self, project: ProjectName) -> Collection[int]:
+        """The positions of what moved an alias, and no trusted key stands for."""
+        log = self._audited_log(project)
+        return () if log is None else log.refresh().ignored
+
+    def _audited_log(self, project: ProjectName) -> AuditedLog | None:
+        if not self.trusted:
+            return None
         from .trust import AuditedLog
 
-        log = self._audited.get(name.project)
-        if log is None:
-            log = self._audited[name.project] = AuditedLog(self.store, name.project, self.trusted)
-        stated = collection.aliases.get(name.reference)
-        number = log.target(name, stated)
-        return name if number == stated else replace(name, reference=f"v{number}")
+        if project not in self._audited:
+            self._audited[project] = AuditedLog(self.store, project, self.trusted)
+        return self._audited[project]
 
     @cached_property
     def trusted(self) -> TrustedKeys | None:
@@ -164,7 +196,8 @@ class Workspace:
 
     def catalog(self, projects: Iterable[ProjectName] | None = None) -> Catalog:
         """The catalog of the given projects, or of all in the store: lineage crosses projects."""
-        return Catalog(self.store, self.project_names() if projects is None else projects)
+        wanted = self.project_names() if projects is None else projects
+        return Catalog(self.store, wanted, self._disbelieved if self.trusted else None)
 
     def _state(self, name: ArtifactName) -> ProjectState:
         state = self.project(name.project).state()

@@ -77,7 +77,7 @@ def sign_decision(op: Op, log: LogFacts, signer: Signer) -> dict[str, Any]:
     Raises: IntegrityError when the log does not have the version.
     """
     if op["op"] == "alias.protect":
-        return sign_statement(_protection_statement(op, log.project), signer)
+        return sign_statement(_protection_statement(op, log), signer)
     subject = log.subject(_version(op, log))
     if op["op"] == "approval.give":
         return sign_statement(approval_statement(approval_facts(op, subject)), signer)
@@ -123,12 +123,12 @@ def _subject(op: Op, log: LogFacts, said: Subject) -> Subject:
     return own
 
 
-def _protection_statement(op: Op, project: str) -> Statement:
+def _protection_statement(op: Op, log: LogFacts) -> Statement:
     return {
         "_type": STATEMENT_TYPE,
         "subject": [
             {
-                "name": f"{project}/{op['collection']}:{op['alias']}",
+                "name": f"{log.project}/{op['collection']}:{op['alias']}",
                 "digest": {"blake3": decision_digest(op)},
             }
         ],
@@ -138,14 +138,16 @@ def _protection_statement(op: Op, project: str) -> Statement:
             "reason": op["reason"],
             "since": op.get("since"),
             "time": op["said_at"],
+            "store": log.store,
         },
     }
 
 
 def _expect_protection(statement: Mapping[str, Any], op: Op, log: LogFacts) -> None:
-    wanted = _protection_statement(op, log.project)
+    wanted = _protection_statement(op, log)
     if "origin" in op:  # said in another store or project, of a collection of this name
         wanted["subject"][0]["name"] = statement["subject"][0]["name"]
+        wanted["predicate"]["store"] = statement["predicate"]["store"]
         if not str(wanted["subject"][0]["name"]).endswith(f"/{op['collection']}:{op['alias']}"):
             raise IntegrityError("protection statement: it is about another alias")
     if statement != wanted:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import builders
+import lineart
 from lineart.artifacts.protection import policy_text
 from lineart.registry.signing import sign_statement
-from lineart.registry.signing.decisions import policies_digest
+from lineart.registry.signing.decisions import policies_digest, sign_decision
+from lineart.registry.signing.log_facts import LogFacts
 from lineart.storage.transaction import chain_digest, decode_transaction
 from lineart.tracking import Workspace, find_settings
 from signing_keys import sign_as, signer
@@ -324,3 +326,107 @@ def test_signature_that_a_policy_asks_for_is_another(
     sign_as("ann", tmp_path / "keys", monkeypatch)
     art("sign", "classifier:v2")  # what it is a link to
     assert "would go to v2" in art("promote", "churn:v2", "--to", "staging", "--dry-run").out
+
+
+def test_reader_is_told_of_the_forged_version_by_another_command(art, store: Path, caplog: Any) -> None:
+    op = forged_promotion()
+    del op["envelope"]
+    write(op)
+    assert registry().project().state().collections["churn"].aliases["production"] == 2
+    assert production(art) == "v1"
+    answer = art("show", "model-registry/churn:production", "--at", "2100-01-01", "--json")
+    assert answer.json["version"] == "v1"
+    shown = art("registry", "show", "model-registry/churn", "--json").json
+    assert shown["aliases"]["production"] == "v1"
+    assert [v["version"] for v in shown["versions"] if "production" in v["aliases"]] == ["v1"]
+    (model,) = art("registry", "ls", "--json").json
+    assert model["aliases"]["production"] == "v1"
+    listed = art("ls", "model-registry/churn", "--json").json
+    assert [v["version"] for v in listed if "production" in v["aliases"]] == ["v1"]
+    collections = art("ls", "-p", "model-registry", "--json").json
+    assert collections[0]["aliases"]["production"] == "v1"
+    api = lineart.Api()
+    (found,) = api.registry().versions({"aliases": "production"})
+    assert (found.version, "production" in found.aliases) == ("v1", True)
+    assert "production" not in api.artifact("model-registry/churn:v2").aliases
+    query = "SELECT version FROM aliases WHERE collection = 'churn' AND alias = 'production'"
+    assert api.sql(query).fetchall() == [(1,)]
+    assert "is said to be v2, which is not believed" in caplog.text
+
+
+def test_end_of_an_earlier_protection_is_said_again_under_its_time(
+    art, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_as("ben", tmp_path / "keys", monkeypatch)
+    art("protect", "model-registry/churn", "production", "--off")
+    (ended,) = (op for op in ops("alias.protect") if not op["protected"])
+    art("protect", "model-registry/churn", "production")
+    again = {**ended, "protected": True, "reason": "", "at": ended["since"]}
+    for key in ("envelope", "since"):
+        del again[key]
+    for said in ({**again, "said_at": ended["since"]}, ended):  # a protection of that time, and its end
+        write(said)
+    write(move := {"op": "alias.move", "collection": "churn", "alias": "production", "from": 1, "to": 2})
+    assert move["to"] == 2
+    assert production(art) == "v1"
+    out = art("registry", "audit", status=1).out
+    assert "protection of churn:production: it " in out
+
+
+def test_end_of_a_protection_in_another_store_holds_here(art, store: Path) -> None:
+    since = registry().project().state().collections["churn"].protected["production"]
+    where = {"collection": "churn", "alias": "production", "protected": False}
+    ended = {"op": "alias.protect", **where, "reason": "", "said_at": since, "since": since}
+    elsewhere = LogFacts("f" * 32, "default/model-registry")
+    ended["envelope"] = sign_decision(ended, elsewhere, signer("ben"))
+    write(ended)
+    assert "protection statement: " in art("registry", "audit", status=1).out
+    write({"op": "alias.move", "collection": "churn", "alias": "production", "from": 1, "to": 2})
+    assert production(art) == "v1"
+
+
+def test_rollback_leads_to_what_was_forged_or_never_promoted(
+    art, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    op = forged_promotion()
+    del op["envelope"]
+    write(op)
+    sign_as("ben", tmp_path / "keys", monkeypatch)
+    answer = art("rollback", "model-registry/churn", "production", "--to", "v2", status=2)
+    assert "v2 of 'churn' was never promoted to 'production'" in answer.err
+    sign_as("ann", tmp_path / "keys", monkeypatch)
+    art("approve", "model-registry/churn:v0", "--to", "production")
+    sign_as("ben", tmp_path / "keys", monkeypatch)
+    art("rollback", "model-registry/churn", "production", "-m", "went bad")
+    assert production(art) == "v0"
+
+
+def test_rollback_is_forged_to_a_version_that_was_never_in_place(art, store: Path) -> None:
+    write(forged_promotion(kind="rollback"))
+    out = art("registry", "audit", status=1).out
+    assert "it goes back to v2, which was never promoted there" in out
+
+
+def test_promotion_is_forged_without_the_clauses_of_its_policy(
+    art, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(
+        "LINEART_TRUSTED_KEYS"
+    )  # who has no key to trust believes the names, not the judgement
+    write(forged_promotion(clauses=[]))
+    out = art("registry", "audit", status=1).out
+    assert "it was not judged by the clauses of its policies" in out
+
+
+def test_approval_that_was_taken_back_is_counted(
+    art, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_as("ann", tmp_path / "keys", monkeypatch)
+    art("approve", "model-registry/churn:v2", "--to", "production")
+    given = ops("approval.give")[-1]
+    art("approve", "model-registry/churn:v2", "--to", "production", "--revoke")
+    write(forged_promotion(approvals=[given["id"]]))
+    write({key: value for key, value in given.items() if key != "at"})
+    out = art("registry", "audit", status=1).out
+    assert f"approval {given['id'][:12]} that it counts was taken back" in out
+    assert f"approval {given['id'][:12]} is said again, and was taken back" in out

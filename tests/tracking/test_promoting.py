@@ -23,7 +23,14 @@ import s3server
 from lineart.artifacts import ArtifactName, ProjectName
 from lineart.artifacts.state import promotion_digest
 from lineart.registry.policy import read_policy
-from lineart.storage.errors import CommError, ConflictError, IntegrityError, NotFoundError, UsageError
+from lineart.storage.errors import (
+    CommError,
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    ReferenceChangedError,
+    UsageError,
+)
 from lineart.tracking import Workspace, find_settings, promoting
 from lineart.tracking.promoting import Wish, approve, promote, protect, revoke_approvals
 from lineart.tracking.registry_verification import audit_registry
@@ -341,6 +348,95 @@ def test_rollback_gives_a_version_whose_bytes_are_damaged(tmp_path: Path) -> Non
     with pytest.raises(IntegrityError):
         lineart.Api().registry().collection("churn").rollback("production")
     assert lineart.Api().artifact("model-registry/churn:production").version == "v1"
+
+
+def test_rollback_leads_back_to_what_was_rolled_back_from_or_never_promoted() -> None:
+    rules = policy("run.accuracy > 0.5", "run.accuracy > incumbent.run.accuracy")
+    churn = lineart.Api().registry().collection
+    models = [train(accuracy) for accuracy in (0.6, 0.7, 0.8, 0.1)]
+    lineart.Api().registry().set_policy(rules, "churn")
+    for model in models[:3]:
+        assert model.promote("production")
+    with pytest.raises(UsageError, match="v3 of 'churn' was never promoted to 'production'"):
+        churn("churn").rollback("production", to="v3")
+    assert churn("churn").rollback("production").after == "v1"
+    assert churn("churn").rollback("production").after == "v0"
+    with pytest.raises(NotFoundError, match="was promoted to no other version"):
+        churn("churn").rollback("production")
+    assert models[2].promote("production")  # and forward again, as the policy allows
+    assert churn("churn").rollback("production").after == "v0"
+
+
+def test_rollback_goes_to_a_reference_that_is_gone(tmp_path: Path) -> None:
+    there = tmp_path / "there.bin"
+    there.write_text("1\n")
+    with lineart.init(project="churn") as run:
+        made = lineart.Artifact("model", "model")
+        made.add_reference(there.as_uri())
+        run.log_artifact(made)
+    first = made.link("model-registry/churn")
+    assert first.promote("production")
+    assert train(0.9).promote("production")
+    there.write_text("another\n")
+    rollback = lineart.Api().registry().collection("churn").rollback
+    with pytest.raises(ReferenceChangedError):
+        rollback("production")
+    there.unlink()
+    with pytest.raises(NotFoundError):
+        rollback("production")
+    assert judged(first, "files.pickles == 0")[0] == "undecided"
+    assert lineart.Api().artifact("model-registry/churn:production").version == "v1"
+
+
+def test_promotion_that_is_said_again_is_judged_anew() -> None:
+    model = train(0.9)
+    lineart.Api().registry().set_policy(policy("run.accuracy > incumbent.run.accuracy"), "churn")
+    lineart.Api().registry().collection("churn").protect("production")
+    assert model.promote("production").number == 1
+    again = model.promote("production")
+    assert (bool(again), again.is_recorded, again.number) == (True, False, None)
+    assert not model.promote("production", dry_run=True)  # asked what the clauses come to
+
+
+@pytest.mark.parametrize(
+    "alias, how",
+    [
+        ("production", {"expect": "v7"}),
+        ("production", {"policy": policy("git.clean")}),
+        ("bad alias", {}),
+        ("latest", {}),
+    ],
+)
+def test_promotion_that_cannot_be_decided_makes_a_link(alias: str, how: dict[str, Any]) -> None:
+    source = train(0.9).source_artifact
+    lineart.Api().registry().set_policy(policy("run.accuracy > 0.5"), "churn")
+    with lineart.init(project="churn") as run:
+        other = lineart.Artifact("other", "model")
+        with other.new_file("x") as file:
+            file.write("1")
+        run.log_artifact(other)
+    before = opened().project(MODEL.project).state()
+    with pytest.raises((ConflictError, UsageError)):
+        other.promote(alias, target_path="model-registry/churn", **how)
+    after = opened().project(MODEL.project).state()
+    assert after.collections["churn"].next_version == before.collections["churn"].next_version == 1
+    assert source.name == "model:v0"
+
+
+def test_approval_that_is_taken_back_meanwhile_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = train(0.9)
+    monkeypatch.setenv("LOGNAME", "ada")
+    lineart.Api().artifact(model.qualified_name).approve("production")
+    real = promoting.judged
+
+    def slow(*arguments: Any) -> Any:
+        found = real(*arguments)
+        revoke_approvals(opened(), model.qualified_name, "production")
+        return found
+
+    monkeypatch.setattr(promoting, "judged", slow)
+    with pytest.raises(ConflictError, match="was taken back meanwhile"):
+        model.promote("production", policy=policy("approvals >= 1"))
 
 
 def test_rollback_goes_nowhere() -> None:
