@@ -81,6 +81,16 @@ def expected_version(text: str | None, option: str = "--expect") -> tuple[int | 
     return number, True
 
 
+def wanted_version(text: str | None, option: str) -> int | None:
+    """The number that an option names, None when it was not given. Raises: click.UsageError."""
+    from ..artifacts.names import parse_version
+
+    number = None if text is None else parse_version(text)
+    if text is not None and number is None:
+        raise click.UsageError(f"{option} {text!r}: expected a version such as v7")
+    return number
+
+
 def _demand(collection: str, alias: str, actual: int | None, expected: int | None) -> None:
     from ..storage.errors import ConflictError
 

@@ -96,6 +96,8 @@ def unset_policy(model: str | None, registry: str | None, as_json: bool) -> None
 
 
 def _set(text: str | None, model: str | None, registry: str | None, *, as_json: bool) -> None:
+    from ..registry.policy import ANY
+
     workspace = open_workspace(create=True)
     wanted = None if model is None else model_name(workspace, model)
     found = open_registry(workspace, str(wanted.project) if wanted is not None else registry)
@@ -109,6 +111,11 @@ def _set(text: str | None, model: str | None, registry: str | None, *, as_json: 
     if as_json:
         say_json({"name": name, "digest": digest, "changed": changed})
         return
+    if wanted is not None and made is not None:
+        state = project.state().collections[wanted.collection]
+        for alias in sorted(set(made.aliases) - set(state.protected) - {ANY}):
+            said = f"art: {alias} of {name} is not protected and moves without this policy, too"
+            click.echo(f'{said}; "art protect {name} {alias}"', err=True)
     shown = click.style(name, fg="cyan", bold=True)
     say(f"{shown}  policy {digest[:12] if digest else 'taken off'}" + ("" if changed else ", as before"))
 
@@ -148,6 +155,6 @@ def read_policy_file(path: Path) -> Policy:
     from ..storage.errors import UsageError
 
     try:
-        return read_policy(path.read_text(encoding="utf-8"), str(path))
+        return read_policy(path.read_text(encoding="utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
         raise UsageError(f"policy {path}: not UTF-8 text: {error}") from error

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .completion import complete_aliases, complete_names
-from .labels import expected_version
+from .labels import expected_version, wanted_version
 from .options import common_options, json_option, open_workspace
 from .output import Cell, printable, say, say_json, say_table
+from .registry_names import model_target
 
 if TYPE_CHECKING:
     from ..artifacts.names import ArtifactName
@@ -41,7 +42,7 @@ explain_option = click.option(
     "--in",
     "target",
     metavar="[[ENTITY/]PROJECT/]MODEL",
-    help="Link the version there first, and promote the link.",
+    help="Link the version there first, and promote the link; without a path in model-registry.",
 )
 @click.option(
     "--policy",
@@ -93,14 +94,16 @@ def promote(
         expect=(number,) if is_expected else None,
         is_tried=dry_run,
     )
-    made = promote(workspace, workspace.find(name), wish, target=target)
+    path = None if target is None else model_target(workspace, target)
+    made = promote(workspace, workspace.find(name), wish, target=path)
     _answer(made, dry_run=dry_run, explain=explain, as_json=as_json)
 
 
 @click.command()
 @click.argument("name", shell_complete=complete_names)
 @click.argument("alias", shell_complete=complete_aliases)
-@click.option("--to", "target", metavar="vN", help="The version to go back to.")
+@click.option("--to", "target", metavar="vN", help="The version to go back to, once promoted there.")
+@expect_option
 @reason_option
 @dry_option
 @explain_option
@@ -110,16 +113,17 @@ def rollback(
     name: str,
     alias: str,
     target: str | None,
+    expect: str | None,
     reason: str,
     dry_run: bool,
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Move an alias back to the version that it was promoted to before.
+    """Move an alias back to the version that was in place before.
 
-    Every byte of that version is read and checked. Of its policies the clauses under "rollback" must hold or, where a
-    policy has none, those under "require" that do not compare with the version in place. Exit status as of "art
-    promote".
+    Said again, it goes back one further. Every byte of that version is read and checked. Of its policies the
+    clauses under "rollback" must hold or, where a policy has none, those under "require" that do not compare with the
+    version in place. Exit status as of "art promote".
 
     With --json: as "art promote".
 
@@ -130,9 +134,9 @@ def rollback(
     from ..tracking.promoting import Wish, rollback
 
     workspace = open_workspace()
-    number, _ = expected_version(target, "--to")
-    wish = Wish(alias, "rollback", reason=reason, is_tried=dry_run)
-    made = rollback(workspace, workspace.find(name), wish, to=number)
+    number, is_expected = expected_version(expect)
+    wish = Wish(alias, "rollback", reason=reason, expect=(number,) if is_expected else None, is_tried=dry_run)
+    made = rollback(workspace, workspace.find(name), wish, to=wanted_version(target, "--to"))
     _answer(made, dry_run=dry_run, explain=explain, as_json=as_json)
 
 
@@ -155,7 +159,7 @@ def approve(name: str, alias: str, comment: str, revoke: bool, as_json: bool) ->
     art approve churn-model:v8 --to production -m "checked on the golden set"
     """
     from ..registry.promotion import approvals_of
-    from ..tracking.promoting import approve, revoke_approvals
+    from ..tracking.promoting import approve, author_of, revoke_approvals
 
     workspace = open_workspace()
     version = workspace.version(workspace.find(name))
@@ -173,6 +177,10 @@ def approve(name: str, alias: str, comment: str, revoke: bool, as_json: bool) ->
         say_json({"name": str(version.name), "alias": alias, "approvals": told})
         return
     who = ", ".join(dict.fromkeys(printable(approval.by) for approval in found)) or "nobody"
+    author = author_of(workspace, version)
+    if not revoke and any(approval.user == author for approval in found):
+        said = f"art: {author} made {version.name.short}: the author's own approval does not count"
+        click.echo(printable(said), err=True)
     shown = click.style(version.name.short, fg="cyan", bold=True)
     say(f"{shown}  approved for {alias} by {who}")
 
@@ -231,8 +239,8 @@ def say_decision(made: Decision, *, dry_run: bool, explain: bool) -> None:
     if rows:
         say_table("VERDICT CLAUSE", rows)
     say(_words(made, dry_run=dry_run))
-    if explain and not rows:
-        say("no policy says anything about this alias")
+    if not rows and (explain or made.is_recorded):
+        say(f"no policy says anything about {made.alias}: nothing was asked of this version")
 
 
 def _words(made: Decision, *, dry_run: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,16 @@ def open_registry(workspace: Workspace, name: str | None) -> Registry:
 
 
 def model_name(workspace: Workspace, text: str) -> ArtifactName:
-    """An artifact of the project in use or, if there is none, a registered model. Raises: InvalidNameError."""
+    """A registered model or, where the registry has none of that name, an artifact of the project in use.
 
-    return workspace.find(text)
+    Raises: InvalidNameError.
+    """
+    wanted = workspace.parse(text)
+    home = replace(wanted, project=open_registry(workspace, None).path)
+    is_registered = "/" not in text and home.collection in workspace.project(home.project).state().collections
+    return home if is_registered else wanted
+
+
+def model_target(workspace: Workspace, text: str) -> str:
+    """The path of the model that a version is linked to: without one it is in `model-registry`."""
+    return text if "/" in text else f"{open_registry(workspace, None).path}/{text}"

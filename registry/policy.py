@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..artifacts.decisions import LATEST
 from ..artifacts.names import check_alias, nearest
 from ..artifacts.protection import Kind, policy_text
 from ..artifacts.state import PolicyText
@@ -104,8 +105,10 @@ def read_policy(text: str, where: str) -> Policy:
 
 def _alias(alias: str, table: Any, where: str) -> AliasRules:
     here = f"policy {where}: alias.{alias}"
-    if alias != ANY:
-        check_alias(alias)
+    if alias != ANY and check_alias(alias) == LATEST:
+        raise UsageError(
+            f"{here}: {LATEST!r} follows the newest logging and is never promoted; name another alias"
+        )
     if not isinstance(table, dict):
         raise UsageError(f'{here}: expected a table with require = ["…"]')
     _demand_keys(table, ("require", "rollback"), here)

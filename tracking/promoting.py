@@ -311,12 +311,7 @@ def _facts(
     incumbent: int | None,
     pen: Pen,
 ) -> tuple[Facts, dict[str, str]]:
-    around = Surroundings(
-        catalog,
-        lambda name, home: workspace.version(ArtifactName.parse(name, home.project)),
-        References(reference_options()),
-        datetime.datetime.now(datetime.UTC),
-    )
+    around = _surroundings(workspace, catalog)
     candidate = _subject(workspace, around, version)
     number = int(name.reference[1:])
     found = approvals_of(catalog, str(name.project), name.collection, number, alias)
@@ -331,6 +326,15 @@ def _facts(
     return Facts(
         around, candidate, in_place, Signed(counted, lambda: pen.signers(version.name, source))
     ), counted
+
+
+def _surroundings(workspace: Workspace, catalog: Catalog) -> Surroundings:
+    return Surroundings(
+        catalog,
+        lambda name, home: workspace.version(ArtifactName.parse(name, home.project)),
+        References(reference_options()),
+        datetime.datetime.now(datetime.UTC),
+    )
 
 
 def _subject(workspace: Workspace, around: Surroundings, version: Version) -> Subject:
@@ -354,6 +358,15 @@ def approve(workspace: Workspace, name: ArtifactName | str, alias: str, comment:
         lambda state: decide_approval(state, version.name, alias, id, comment, time=now, sign=pen.sign),
     )
     return id
+
+
+def author_of(workspace: Workspace, version: Version) -> str | None:
+    """The user who made a version, of a link its source: their own approval does not count."""
+    catalog = workspace.catalog()
+    try:
+        return _subject(workspace, _surroundings(workspace, catalog), version).author
+    finally:
+        catalog.close()
 
 
 def revoke_approvals(workspace: Workspace, name: ArtifactName | str, alias: str) -> int:

@@ -95,7 +95,10 @@ def test_protected_alias_moves_without_promotion(arguments: list[str], churn: st
 
 def test_promotion_links_first(churn: str, art) -> None:
     answer = art("promote", "images:v1", "--in", "data-registry/golden", "--to", "current")
-    assert answer.out == "golden:current → v0 (new), promotion 1\n"
+    assert answer.out == (
+        "golden:current → v0 (new), promotion 1\n"
+        "no policy says anything about current: nothing was asked of this version\n"
+    )
     assert [row["name"] for row in art("registry", "ls", "--registry", "data-registry", "--json").json] == [
         "default/data-registry/golden"
     ]
@@ -132,6 +135,50 @@ def test_approvals_are_given_and_taken_back(churn: str, art) -> None:
     assert answer.json["approvals"][0]["comment"] == "looked at it"
     assert "by nobody" in art("approve", "churn:v1", "--to", "production", "--revoke").out
     assert "v1 approved for production (looked at it)" in art("log", "model-registry/churn").out
+
+
+def test_author_is_not_told_that_the_own_approval_does_not_count(
+    churn: str, art, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "the author's own approval does not count" in art("approve", "churn:v1", "--to", "production").err
+    monkeypatch.setenv("LOGNAME", "someone-else")
+    answer = art("approve", "churn:v2", "--to", "production")
+    assert (answer.err, "by someone-else" in answer.out) == ("", True)
+
+
+def test_names_of_the_registry_mean_something_in_the_project(art, digits: Path) -> None:
+    """A registered model may have the name of an artifact: what is said of the registry is said of the model."""
+    art("registry", "create", "classifier", "--protect", "production")
+    Path("policy.toml").write_text('[alias.production]\nrequire = ["run.accuracy > 2"]')
+    assert "model-registry/classifier" in art("registry", "policy", "set", "policy.toml", "classifier").out
+    answer = art("promote", "classifier:v1", "--in", "classifier", "--to", "production", status=1)
+    assert "refused: classifier:production still points nowhere" in answer.out
+    assert art("registry", "show", "classifier", "--json").json["name"] == "default/model-registry/classifier"
+
+
+def test_rollback_takes_a_word_for_a_version_or_an_older_state(churn: str, art) -> None:
+    art("promote", "churn:v1", "--to", "production")
+    art("promote", "churn:v2", "--to", "production")
+    for word in ("none", "7"):
+        answer = art("rollback", "churn", "production", "--to", word, status=2)
+        assert f"--to '{word}': expected a version such as v7" in answer.err
+    answer = art("rollback", "churn", "production", "--expect", "v1", status=1)
+    assert "points to v2, expected v1" in answer.err
+    answer = art("rollback", "churn", "production", "--to", "v0", status=2)
+    assert "v0 of 'churn' was never promoted to 'production'" in answer.err
+    assert "→ v1 (was v2)" in art("rollback", "churn", "production", "--expect", "v2").out
+
+
+def test_policy_that_says_nothing_is_set_in_silence(art, digits: Path) -> None:
+    art("registry", "create", "churn")
+    Path("policy.toml").write_bytes(b"\xef\xbb\xbf" + POLICY.encode())  # as some editors begin a file
+    answer = art("registry", "policy", "set", "policy.toml", "churn")
+    assert "production of default/model-registry/churn is not protected" in answer.err
+    art("protect", "model-registry/churn", "production")
+    assert art("registry", "policy", "set", "policy.toml", "churn").err == ""
+    Path("policy.toml").write_text("[alias.latest]\nrequire = []")
+    answer = art("registry", "policy", "set", "policy.toml", "churn", status=2)
+    assert "'latest' follows the newest logging and is never promoted" in answer.err
 
 
 def test_registry_shows_models_policies_and_protection(churn: str, art) -> None:
