@@ -80,7 +80,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "registry": ("registry", "Look at registered models, set their policies, read what was promoted."),
         "promote": ("promoting", "Move an alias to a version, when its policies allow it."),
         "approve": ("promoting", "Approve that an alias moves to a version."),
-        "rollback": ("promoting", "Move an alias back to the version that it was promoted to before."),
+        "rollback": ("promoting", "Move an alias back to the version that was in place before."),
         "protect": ("promoting", "Let an alias move by promotion only."),
     },
     "Signatures": {

@@ -44,7 +44,7 @@ WORDS: Sequence[Word] = (
     Word("files", "number", "how many files it has"),
     Word('files("*.onnx")', "number", "how many of its paths match the pattern, as `*.onnx` or `weights/*`"),
     Word("files.types", "list", 'the suffixes that occur: `files.types in [".json", ".safetensors"]`'),
-    Word("files.pickles", "number", "files that are pickles or hold one, by their name, their first bytes or their members"),
+    Word("files.pickles", "number", "files that are pickles or hold one, by name, first bytes or members"),
     Word("lineage.inputs", "number", "versions that it was made from directly"),
     Word("lineage.upstream", "number", "versions that it was made from, directly or not"),
     Word("lineage.untracked", "number", "files that runs upstream read and no version has (observed inputs)"),

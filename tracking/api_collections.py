@@ -118,7 +118,7 @@ class ArtifactCollection(str):
     def rollback(
         self, alias: str, to: str | None = None, reason: str = "", dry_run: bool = False
     ) -> Decision:
-        """Move a protected alias back to the version it was promoted to before, or to `to`, such as ``v7``.
+        """Move a protected alias back to the version that was in place before, or to `to`, such as ``v7``.
 
         Its bytes are read and checked, and the clauses of its policies for rollbacks; false when one of them fails.
         Raises: NotFoundError, ConflictError, IntegrityError, CommError; UsageError for a `to` that is no version.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import lzma
 import os
 import pickle
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import builders
 import lineart
 import s3server
 from lineart.artifacts import ArtifactName, ProjectName
@@ -26,21 +24,15 @@ from lineart.registry.policy import read_policy
 from lineart.storage.errors import (
     CommError,
     ConflictError,
-    IntegrityError,
-    NotFoundError,
-    ReferenceChangedError,
     UsageError,
 )
 from lineart.tracking import Workspace, find_settings, promoting
 from lineart.tracking.promoting import Wish, approve, promote, protect, revoke_approvals
 from lineart.tracking.registry_verification import audit_registry
 from lineart.tracking.transfer import Choice, copy
+from registered_models import clauses, dataset, evaluate, judged, opened, opened_at, policy, run_art, train
 
 MODEL = ArtifactName(ProjectName("default", "model-registry"), "churn")
-
-
-def opened(project: str = "churn") -> Workspace:
-    return Workspace.open(find_settings(project=project), create=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,60 +41,10 @@ def server() -> Iterator[s3server.S3Server]:
         yield running
 
 
-def run_art(*arguments: str) -> None:
-    program = [sys.executable, "-c", "from lineart.cli.main import main; main()"]
-    subprocess.run([*program, *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # in no repository
     opened().close()
-
-
-def opened_at(folder: Path) -> Workspace:
-    return Workspace.open(find_settings(store=str(folder)), create=True)
-
-
-def train(accuracy: float, files: dict[str, bytes] | None = None, **summary: Any) -> lineart.Artifact:
-    """A run that uses the newest data and logs a model, with a link to it in the registry: that link."""
-    with lineart.init(project="churn", job_type="train", config={"depth": 3}) as run:
-        if lineart.Api().artifact_exists("churn/data:latest"):
-            run.use_artifact("data:latest")
-        made = lineart.Artifact("model", "model", metadata={"framework": "none"})
-        for name, content in (files or {"weights.json": json.dumps(accuracy).encode()}).items():
-            with made.new_file(name, "wb") as file:
-                file.write(content)
-        run.log_artifact(made)
-        run.log({"accuracy": accuracy, **summary})
-    return made.link("model-registry/churn")
-
-
-def dataset(name: str, content: str) -> None:
-    with lineart.init(project="churn") as run:
-        made = lineart.Artifact(name, "dataset")
-        with made.new_file("rows.csv") as file:
-            file.write(content)
-        run.log_artifact(made)
-
-
-def evaluate(model: lineart.Artifact, data: str, **summary: float) -> None:
-    with lineart.init(project="churn", job_type="evaluate") as run:
-        run.use_artifact(model)
-        run.use_artifact(data)
-        run.log(summary)
-
-
-def policy(*rules: str) -> str:
-    return f"[alias.production]\nrequire = {json.dumps(rules)}"
-
-
-def clauses(made: Any) -> dict[str, tuple[str, str]]:
-    return {clause.clause: (clause.verdict, clause.values) for clause in made.clauses}
-
-
-def judged(model: lineart.Artifact, rule: str) -> tuple[str, str]:
-    return clauses(model.promote("production", policy=policy(rule), dry_run=True))[rule]
 
 
 def test_best_is_refused_or_worse_is_promoted() -> None:
@@ -336,58 +278,6 @@ def test_policy_of_the_registry_does_not_hold_for_each_model() -> None:
 # Rolling back
 
 
-@pytest.mark.on_disk
-def test_rollback_gives_a_version_whose_bytes_are_damaged(tmp_path: Path) -> None:
-    first = train(0.9, {"w.bin": os.urandom(5000)})
-    second = train(0.95)
-    assert first.promote("production")
-    assert second.promote("production")
-    (pack,) = opened().version(first.qualified_name).packs.data
-    path = Path(os.environ["LINEART_STORE"], "packs", pack.hex()[:2], f"{pack.hex()}.pack")
-    builders.flip(path, 100)
-    with pytest.raises(IntegrityError):
-        lineart.Api().registry().collection("churn").rollback("production")
-    assert lineart.Api().artifact("model-registry/churn:production").version == "v1"
-
-
-def test_rollback_leads_back_to_what_was_rolled_back_from_or_never_promoted() -> None:
-    rules = policy("run.accuracy > 0.5", "run.accuracy > incumbent.run.accuracy")
-    churn = lineart.Api().registry().collection
-    models = [train(accuracy) for accuracy in (0.6, 0.7, 0.8, 0.1)]
-    lineart.Api().registry().set_policy(rules, "churn")
-    for model in models[:3]:
-        assert model.promote("production")
-    with pytest.raises(UsageError, match="v3 of 'churn' was never promoted to 'production'"):
-        churn("churn").rollback("production", to="v3")
-    assert churn("churn").rollback("production").after == "v1"
-    assert churn("churn").rollback("production").after == "v0"
-    with pytest.raises(NotFoundError, match="was promoted to no other version"):
-        churn("churn").rollback("production")
-    assert models[2].promote("production")  # and forward again, as the policy allows
-    assert churn("churn").rollback("production").after == "v0"
-
-
-def test_rollback_goes_to_a_reference_that_is_gone(tmp_path: Path) -> None:
-    there = tmp_path / "there.bin"
-    there.write_text("1\n")
-    with lineart.init(project="churn") as run:
-        made = lineart.Artifact("model", "model")
-        made.add_reference(there.as_uri())
-        run.log_artifact(made)
-    first = made.link("model-registry/churn")
-    assert first.promote("production")
-    assert train(0.9).promote("production")
-    there.write_text("another\n")
-    rollback = lineart.Api().registry().collection("churn").rollback
-    with pytest.raises(ReferenceChangedError):
-        rollback("production")
-    there.unlink()
-    with pytest.raises(NotFoundError):
-        rollback("production")
-    assert judged(first, "files.pickles == 0")[0] == "undecided"
-    assert lineart.Api().artifact("model-registry/churn:production").version == "v1"
-
-
 def test_promotion_that_is_said_again_is_judged_anew() -> None:
     model = train(0.9)
     lineart.Api().registry().set_policy(policy("run.accuracy > incumbent.run.accuracy"), "churn")
@@ -437,17 +327,6 @@ def test_approval_that_is_taken_back_meanwhile_is_counted(monkeypatch: pytest.Mo
     monkeypatch.setattr(promoting, "judged", slow)
     with pytest.raises(ConflictError, match="was taken back meanwhile"):
         model.promote("production", policy=policy("approvals >= 1"))
-
-
-def test_rollback_goes_nowhere() -> None:
-    train(0.9).promote("production")
-    churn = lineart.Api().registry().collection("churn")
-    with pytest.raises(NotFoundError, match="was promoted to no other version"):
-        churn.rollback("production")
-    with pytest.raises(NotFoundError, match="has no alias 'stagin'"):
-        churn.rollback("stagin")
-    with pytest.raises(UsageError, match="expected a version such as v7"):
-        churn.rollback("production", to="7")
 
 
 def test_wrong_expectation_moves_the_alias() -> None:
