@@ -121,16 +121,20 @@ class Committer(Generic[S]):
         with self._waiting_lock:
             self._waiting.append(request)
         while not request.done:
-            # Who is served must not queue for the lock behind the next commit, so nobody blocks on it.
-            if self._commit_lock.acquire(blocking=False):
-                batch: list[_Request[S]] = []
-                try:
+            held: list[bool] = []
+            batch: list[_Request[S]] = []
+            try:
+                # Who is served must not queue for the lock behind the next commit, so nobody blocks on it. Taken and
+                # noted in one call: an interrupt, which comes between two, leaves no lock that nobody knows of.
+                held.extend(map(self._commit_lock.acquire, (False,)))
+                if True in held:
                     batch = self._take_up(request)
                     self._commit_for(batch)
-                finally:
+            finally:
+                if True in held:
                     self._commit_lock.release()
                     self._wake(batch)
-            else:
+            if True not in held:
                 request.woken.wait(_LOOK_AGAIN_S)
                 request.woken.clear()
         if request.error is not None:

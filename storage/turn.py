@@ -7,6 +7,7 @@ the lock of a process that dies.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import threading
@@ -66,12 +67,14 @@ class _Waiter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._decided = threading.Lock()  # taken by the first of: the lock is had, patience is at an end
-        self._ended = threading.Event()
-        threading.Thread(target=self._block, name="lineart-turn", daemon=True).start()
+        self._ended = threading.Lock()  # free when the thread is through
+        self._ended.acquire()
+        # Neither Thread nor Event: those wait in Python, and an interrupt there can leave them broken.
+        _thread.start_new_thread(self._block, ())
 
     def wait(self) -> int:
         try:
-            self._ended.wait(PATIENCE_S)
+            self._ended.acquire(timeout=PATIENCE_S)
         except BaseException:  # an interrupt is impatience, too
             if not self._decided.acquire(blocking=False):
                 _release(self._descriptor)
@@ -89,4 +92,4 @@ class _Waiter:
         finally:
             if not held:
                 _release(self._descriptor)
-            self._ended.set()
+            self._ended.release()
