@@ -131,6 +131,15 @@ def test_reference_is_named_when_its_checksum_was_recorded(story: None) -> None:
     assert files["a.bin"]["contentUrl"] == "s3://b/a.bin"
 
 
+def test_address_has_neither_password_nor_signature(story: None) -> None:
+    address = "https://ada:hunter2@host/a.bin?X-Amz-Signature=abc&part=1"
+    entry = Entry("a.bin", "reference", None, 1, address, checksum="md5:" + "0" * 32)
+    found = document(IMAGES, Contents((entry,), 1, "0" * 64))
+    load(found)
+    (file,) = found["distribution"]
+    assert file["contentUrl"] == "https://host/a.bin?X-Amz-Signature=***&part=1"
+
+
 def test_set_of_unknown_size_does_not_say_that_it_is_empty(story: None) -> None:
     entries = (
         Entry("a.dat", "reference", None, None, "https://example.org/a.dat"),
