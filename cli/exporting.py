@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 from .completion import complete_names
 from .options import common_options, open_workspace
 from .output import note
+from .written import write_whole
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -83,7 +83,7 @@ def export(
         click.echo(text, nl=False)
         return
     target = Path(output or "")
-    _write(target, text)
+    write_whole(target, text.encode())
     note(f"{os.path.abspath(target)} written, {len(text.encode()):,} bytes")
 
 
@@ -116,20 +116,6 @@ def _direction(upstream: bool, downstream: bool) -> Direction | None:
     if upstream == downstream:
         return "both" if upstream else None
     return "upstream" if upstream else "downstream"
-
-
-def _write(target: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = target.with_name(f".{target.name}~{uuid.uuid4().hex}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, target)
-    except OSError as error:
-        from ..storage.errors import UsageError
-
-        raise UsageError(f"{target}: {error.strerror or error}; choose another file") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _export_catalog(name: str | None, output: str | None) -> None:

@@ -164,7 +164,7 @@ def say_facts(facts: Iterable[tuple[str, str | Cell]], indent: str = "") -> None
 
 def value_text(value: object) -> str:
     """A JSON value in one line, for people: text without its quotes, numbers with six digits, dates as dates."""
-    from ..tracking.values import shown
+    from ..artifacts.recorded import shown
 
     value = shown(value)
     if isinstance(value, str):

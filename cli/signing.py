@@ -14,6 +14,7 @@ from .options import common_options, json_option, open_workspace
 from .output import Cell, counted, note, printable, say, say_json, say_json_list, say_table, when
 from .progress import progress
 from .records import attestation_record
+from .written import write_whole
 
 if TYPE_CHECKING:
     from ..registry.signing import Signer
@@ -105,13 +106,13 @@ def _export(name: str, output: Path, model_signing: bool, as_json: bool) -> None
     if model_signing:
         with progress("hashing", lambda: version.state.size_bytes) as advance:
             made = sign_files(version, signer, advance)
-        output.write_bytes(made.data)
+        write_whole(output, made.data)
         record |= {"covered": made.covered, "left_out": list(made.left_out)}
         words = f"model signature over {counted(made.covered, 'file')}"
         words += f", without {', '.join(made.left_out)}" if made.left_out else ""
     else:
         envelope = sign_provenance(workspace, name, signer)
-        output.write_text(json.dumps(envelope, separators=(",", ":")) + "\n", encoding="utf-8")
+        write_whole(output, f"{json.dumps(envelope, separators=(',', ':'))}\n".encode())
         record |= {"covered": None, "left_out": []}
         words = "provenance"
     if as_json:

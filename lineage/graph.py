@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..storage.errors import UsageError
 from .catalog import Catalog
 from .edges import EdgeReader
 from .parts import Part, part_key
@@ -81,9 +82,11 @@ class LineageGraph:
 
         `depth` counts versions: 1 is what it was directly made from (or what was directly made from it). With `most`,
         the walk in each direction takes in no further runs once it has as many versions; runs are whole: a few more
-        may come.
+        may come. Raises: UsageError for another direction.
         """
-        ways = {"both": (True, False), "upstream": (True,), "downstream": (False,)}[direction]
+        ways = {"both": (True, False), "upstream": (True,), "downstream": (False,)}.get(direction)
+        if ways is None:
+            raise UsageError(f"direction {direction!r}: expected upstream, downstream or both")
         with _collector_paused():
             walks = [self._walk(version_id, depth, most, up=up) for up in ways]
             return self._graph(version_id, direction, walks)

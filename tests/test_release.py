@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import subprocess
@@ -88,6 +90,13 @@ def gitlab(name: str) -> str:
     return "\n".join(yaml.safe_load((RELEASE / "gitlab-ci.yml").read_text())[name]["script"])
 
 
+def policy_uris() -> set[str]:
+    """How the signed verification results name the policy."""
+    rows = lineart.Api().sql("SELECT envelope ->> '$.payload' FROM attestations WHERE kind = 'policy'")
+    said = [json.loads(base64.b64decode(payload)) for (payload,) in rows.fetchall()]
+    return {statement["predicate"]["verifier"]["policy"]["uri"] for statement in said}
+
+
 def test_steps_of_the_pipelines_release_refuse_and_roll_back(pipeline: Path) -> None:
     shell(github("the policy of the repository is the one in the store"), "")
     judged = shell(github("judge, and show every value"), "digits/classifier:v1")
@@ -99,9 +108,36 @@ def test_steps_of_the_pipelines_release_refuse_and_roll_back(pipeline: Path) -> 
     assert "1 of 6 clauses fail" in shell(github("release"), "digits/classifier:v1", status=1)
     assert "production → v0 (was v1), promotion 3" in shell(gitlab("roll back"), "")
     happened = shell(github("what happened"), "")
+    assert policy_uris() == {"art://default/model-registry/digit-reader:production"}
     assert "rollback" in happened
     assert "signed" in happened
     assert "ok: default/model-registry" in happened
+
+
+def test_pipelines_set_no_policy_of_a_branch_and_none_to_roll_back() -> None:
+    lab = yaml.safe_load((RELEASE / "gitlab-ci.yml").read_text())
+    rules = [rule["if"] for rule in lab["workflow"]["rules"]]
+    assert all("$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH" in rule for rule in rules)
+    assert [rule.partition(" ")[0] for rule in rules] == ["$VERSION", "$BACK"]
+    assert lab["roll back"]["needs"] == []
+    assert lab["roll back"]["rules"][0] == {"if": "$BACK"}
+    hub = yaml.safe_load((RELEASE / "github-actions.yml").read_text())
+    assert "default_branch" in hub["jobs"]["release"]["if"]
+    for step in hub["jobs"]["release"]["steps"]:
+        if "promote" in step.get("run", "") or "policy" in step.get("run", ""):
+            assert step["if"] == "${{ !inputs.back }}", step["name"]
+    shell(github("a version is named"), "", status=1)
+    shell(github("a version is named"), "digits/classifier:v1")
+
+
+@pytest.mark.parametrize("name", ["keys", "store", "away", ".git"])
+def test_script_stops_before_it_touches_what_is_there(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    done = subprocess.run(
+        ["sh", str(RELEASE / "release.sh")], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (2, [name])
+    assert f"{name} is there already; run it in an empty folder" in done.stderr
 
 
 @pytest.mark.slow

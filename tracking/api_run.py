@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.names import check_name, nearest
 from ..artifacts.paths import check_path
+from ..artifacts.recorded import shown
 from ..storage.errors import NotFoundError, UsageError
 from .api_files import RunFile
 from .run_query import RunReader
 from .run_records import RUNNING, RunRecord, document, parse_time
-from .values import DELETED, plain, shown
+from .values import DELETED, plain
 
 if TYPE_CHECKING:
     from ..lineage.untracked import UntrackedInputs

@@ -116,7 +116,7 @@ def _of_version(
     from ..lineage import exports
     from ..lineage.exports.contents import look_into
     from ..lineage.exports.croissant import named_files
-    from ..lineage.exports.extent import with_inputs
+    from ..lineage.exports.extent import with_all_edges
 
     record = extent.versions[str(version.name)]
     contents = read_contents(version)
@@ -134,7 +134,7 @@ def _of_version(
             packages=_packages(workspace, extent.maker_of(record.version_id)),
         )
         return _json(bom)
-    extent = with_inputs(catalog, extent)
+    extent = with_all_edges(catalog, extent)
     return exports.render_model_card(extent, record, contents, _uris(catalog, extent))
 
 

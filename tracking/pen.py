@@ -89,7 +89,7 @@ class Pen:
                 continue
             facts = PolicyFacts(
                 subject=self._audit.log.subject(version.name),
-                name=f"{self._project}/{op['collection']}:{op['alias']}",
+                name=f"art://{self._project}/{op['collection']}:{op['alias']}",
                 policy=digest,
                 time=op["said_at"],
                 properties=[clause["clause"] for clause in op["clauses"]],

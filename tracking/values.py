@@ -17,16 +17,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from ..artifacts.recorded import shown
 from ..storage.errors import UsageError
-
-_RETURN: Mapping[str, Callable[[str], Any]] = {
-    "_float": float,
-    "_int": int,
-    "_decimal": decimal.Decimal,
-    "_datetime": datetime.datetime.fromisoformat,
-    "_date": datetime.date.fromisoformat,
-    "_str": lambda text: str(json.loads(f'"{text}"')),
-}
 
 
 def plain(value: Any, what: str, convert: Callable[[Any], Any] = lambda value: None) -> Any:
@@ -139,24 +131,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     """What `merge_values` makes `after` of `before` with."""
     changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
     return {**changed, **{key: DELETED for key in before if key not in after}}
-
-
-def shown(value: Any) -> Any:
-    """What `plain` made of a number that JSON does not have, as that number again; anything else as it is."""
-    if isinstance(value, dict):
-        if len(value) == 1:
-            ((key, text),) = value.items()
-            if key in _RETURN and isinstance(text, str):
-                try:
-                    return _RETURN[key](text)
-                except (ValueError, ArithmeticError):
-                    return value  # somebody's own dictionary that happens to have such a key
-        items = {key: shown(item) for key, item in value.items()}
-        return items if any(items[key] is not value[key] for key in value) else value
-    if isinstance(value, list):
-        items_ = [shown(item) for item in value]
-        return items_ if any(a is not b for a, b in zip(items_, value, strict=True)) else value
-    return value
 
 
 class NestedValues(dict[str, Any]):

@@ -178,6 +178,7 @@ def make_provenance(workspace: Workspace, version: Version, subject: Subject) ->
             inputs=_with_digests(catalog, reasons.inputs),
             exact=reasons.exact,
             version=version_of("lineart"),
+            untracked=reasons.untracked,
         )
     finally:
         catalog.close()

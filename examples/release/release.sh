@@ -5,6 +5,13 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
+for name in keys store away .git; do
+  if [ -e "$name" ]; then
+    echo "release.sh: $PWD/$name is there already; run it in an empty folder" >&2
+    exit 2
+  fi
+done
+
 say() { printf '\n== %s\n' "$*"; }
 refused() { # a command that must be refused: exit status 1
   status=0

@@ -3,8 +3,9 @@
 Croissant names a file together with its SHA-256, and our digests are BLAKE3, so a file that is named has to be read.
 Ten or more files of one ending in one folder are therefore told of as a set, by a pattern; so are references, whose
 bytes lie elsewhere, unless a SHA-256 or MD5 was recorded with them. Sets are contained in the version, which is stood
-for by its manifest. Tables are always named, and have a record set with their columns; one without a header has none,
-for Croissant finds columns by their names. Columns of structures and maps are left out: they have no type there.
+for by its manifest. Tables have a record set with their columns, if readers of Croissant can read it: they find columns
+by their names in the first line of a CSV, divide at commas (in a .tsv at tabs), and do not find the files of a set.
+Columns of structures and maps are left out: they have no type there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ...artifacts.manifest import Entry
+from ...storage.masking import mask_address
 from .contents import Contents
 from .extent import Extent, VersionRecord
+from .licenses import texts_of
 from .tables import Column, Table, table_format
 
 SET_FILES = 10  # from so many on, files of one kind in one folder are a set
@@ -65,9 +68,9 @@ def croissant_dataset(extent: Extent, version: VersionRecord, contents: Contents
         distribution.append(_manifest(version, base, contents))
         distribution += [_set(pattern, members) for pattern, members in sets.items()]
     places = {entry.path: {"fileObject": {"@id": _id(entry.path)}} for entry in named}
-    for pattern, members in sets.items():
-        places |= {entry.path: {"fileSet": {"@id": _set_id(pattern)}} for entry in members}
-    tables = _one_for_each_place([table for table in contents.tables if table.has_names], places)
+    tables = [
+        table for table in contents.tables if table.path in places and table.has_names and table.is_plain
+    ]
     document: dict[str, Any] = {
         "@context": _context(),
         "@type": "sc:Dataset",
@@ -81,14 +84,19 @@ def croissant_dataset(extent: Extent, version: VersionRecord, contents: Contents
         "keywords": list(version.tags) or None,
         "dateCreated": version.created_at,
         "datePublished": version.created_at,
-        "license": version.metadata.get("license"),
-        "citeAs": version.metadata.get("citation"),
+        "license": texts_of(version.metadata.get("license")),
+        "citeAs": _citation(version.metadata.get("citation")),
         "creator": version.user and {"@type": "sc:Person", "name": version.user},
         "isBasedOn": [f"art://{edge.version_id}" for edge in extent.inputs_of(version.version_id)] or None,
         "distribution": distribution,
         "recordSet": [_record_set(table, places[table.path]) for table in tables] or None,
     }
     return {key: value for key, value in document.items() if value}
+
+
+def _citation(value: Any) -> str | None:
+    found = texts_of(value)
+    return "\n".join(found) if isinstance(found, list) else found
 
 
 def _context() -> dict[str, Any]:
@@ -157,7 +165,7 @@ def _set_id(pattern: str) -> str:
 
 
 def _file(entry: Entry, base: str, contents: Contents) -> dict[str, Any]:
-    url = entry.target if entry.kind == "reference" else f"{base}/{quote(entry.path)}"
+    url = mask_address(entry.target or "") if entry.kind == "reference" else f"{base}/{quote(entry.path)}"
     kind, checksum = _recorded(entry) or ("sha256", contents.sha256[entry.path])
     found = {
         "@type": "cr:FileObject",
@@ -185,12 +193,13 @@ def _manifest(version: VersionRecord, base: str, contents: Contents) -> dict[str
 
 
 def _set(pattern: str, members: Sequence[Entry]) -> dict[str, Any]:
-    size_bytes = sum(entry.size_bytes or 0 for entry in members)
+    sizes = [entry.size_bytes for entry in members if entry.size_bytes is not None]
+    size = f", {sum(sizes)} bytes" if len(sizes) == len(members) else ""
     return {
         "@type": "cr:FileSet",
         "@id": _set_id(pattern),
         "name": pattern,
-        "description": f"{len(members)} files, {size_bytes} bytes",
+        "description": f"{len(members)} files{size}",
         "containedIn": {"@id": _MANIFEST},
         "encodingFormat": _encoding(members[0].path),
         "includes": pattern,
@@ -202,14 +211,6 @@ def _encoding(path: str) -> str:
     if found is not None:
         return _ENCODINGS[found]
     return mimetypes.guess_type(path, strict=False)[0] or "application/octet-stream"
-
-
-def _one_for_each_place(tables: Sequence[Table], places: Mapping[str, Mapping[str, Any]]) -> list[Table]:
-    """Of the tables of a set the first: a record set reads all of its files."""
-    chosen: dict[str, Table] = {}
-    for table in tables:
-        chosen.setdefault(str(places[table.path]), table)
-    return list(chosen.values())
 
 
 def _record_set(table: Table, place: Mapping[str, Any]) -> dict[str, Any]:

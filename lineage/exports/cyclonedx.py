@@ -3,7 +3,8 @@
 The version is the component that the bill is about: ``machine-learning-model`` with a model card, or ``data``. Its
 files are components inside it with their BLAKE3, which CycloneDX knows; the hash of the version itself is that of its
 manifest. What it was made from, directly or not, are components beside it, and the dependencies say from what each
-came; installed packages of its run are libraries, the commit stands in its pedigree.
+came; installed packages of its run are libraries, the commit stands in its pedigree. What a run has read and nobody has
+declared is a component without a version, and the bill says that it is incomplete there.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 from ...artifacts.manifest import Entry
+from ...storage.masking import mask_address
+from ..addresses import iri, repository_url
+from ..kinds import is_model
 from .contents import Contents
-from .extent import Extent, RunRecord, VersionRecord, metrics_of, text_of
-from .formats import is_model
-from .openlineage import repository_url
+from .extent import Extent, RunRecord, VersionRecord, text_of
+from .licenses import bill_entries
 from .producer import Producer
 
 _SERIAL = uuid.uuid5(uuid.NAMESPACE_URL, "pkg:pypi/lineart#bom")
@@ -42,6 +45,7 @@ def cyclonedx_bom(
     """
     libraries = [found for line in packages if (found := _library(line)) is not None]
     others = [_component(other) for other in extent.versions.values() if other is not version]
+    untracked = [found for name in extent.versions for found in _untracked(extent, name)]
     subject = _subject(extent, version, contents)
     bom: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -63,12 +67,40 @@ def cyclonedx_bom(
             },
             "component": subject,
         },
-        "components": [*others, *libraries],
+        "components": [*others, *{found["bom-ref"]: found for found in untracked}.values(), *libraries],
         "dependencies": _dependencies(extent, version, [str(found["bom-ref"]) for found in libraries]),
     }
+    incomplete = [name for name in extent.versions if extent.untracked_of(name).count]
     if extent.graph.graph.get("omitted"):
-        bom["compositions"] = [{"aggregate": "incomplete", "dependencies": [_reference(version.version_id)]}]
+        incomplete.append(version.version_id)
+    if incomplete:
+        references = [_reference(name) for name in dict.fromkeys(incomplete)]
+        bom["compositions"] = [{"aggregate": "incomplete", "dependencies": references}]
     return bom
+
+
+def _untracked(extent: Extent, version_id: str) -> list[dict[str, Any]]:
+    """The files and addresses that the run of a version has read, and that are in no version."""
+    run = extent.maker_of(version_id)
+    if run is None:
+        return []
+    found = []
+    for read in extent.untracked_of(version_id).listed:
+        facts = {
+            "lineart:untracked": "true",
+            "lineart:run": run.run_id,
+            "lineart:size_bytes": "" if read.size_bytes is None else str(read.size_bytes),
+        }
+        component: dict[str, Any] = {
+            "type": "data" if "://" in read.uri else "file",
+            "bom-ref": f"art+run://{run.run_id}#{quote(read.uri)}",
+            "name": read.uri,
+            "properties": _properties(facts),
+        }
+        if read.digest is not None:
+            component["hashes"] = [{"alg": "BLAKE3", "content": read.digest}]
+        found.append(component)
+    return found
 
 
 def _component(version: VersionRecord) -> dict[str, Any]:
@@ -81,7 +113,7 @@ def _component(version: VersionRecord) -> dict[str, Any]:
         "version": version.number,
         "description": version.description,
         "hashes": [{"alg": "BLAKE3", "content": version.digest}] if version.digest else None,
-        "licenses": _licenses(version.metadata),
+        "licenses": bill_entries(version.metadata.get("license")),
         "tags": list(version.tags),
         "externalReferences": [{"type": "distribution", "url": f"art://{version.version_id}"}],
         "properties": _properties(
@@ -112,11 +144,13 @@ def _subject(extent: Extent, version: VersionRecord, contents: Contents) -> dict
     if files:
         found["components"] = files
     references = [entry.target for entry in contents.entries if entry.kind == "reference" and entry.target]
-    found["externalReferences"] += [{"type": "distribution", "url": _iri(uri)} for uri in references]
+    found["externalReferences"] += [
+        {"type": "distribution", "url": iri(mask_address(uri))} for uri in references
+    ]
     if run is not None:
         found["properties"] += _properties(_run_facts(run))
     if found["type"] == "machine-learning-model":
-        found["modelCard"] = _model_card(extent, version, run)
+        found["modelCard"] = _model_card(extent, version)
     return found
 
 
@@ -137,7 +171,7 @@ def _pedigree(extent: Extent, version: VersionRecord, run: RunRecord | None) -> 
     if run is not None and run.git.get("commit"):
         commit = {"uid": str(run.git["commit"])}
         if run.git.get("remote"):
-            commit["url"] = _iri(repository_url(str(run.git["remote"])))
+            commit["url"] = repository_url(str(run.git["remote"]))
         found["commits"] = [commit]
         if run.git.get("dirty"):
             found["notes"] = "The working tree had changes that were not committed."
@@ -157,21 +191,21 @@ def _run_facts(run: RunRecord) -> dict[str, str]:
     return facts | {f"lineart:config:{key}": text_of(value) for key, value in sorted(run.config.items())}
 
 
-def _model_card(extent: Extent, version: VersionRecord, run: RunRecord | None) -> dict[str, Any]:
+def _model_card(extent: Extent, version: VersionRecord) -> dict[str, Any]:
     datasets = [
         {"ref": _reference(edge.version_id)}
         for edge in extent.inputs_of(version.version_id)
         if not is_model(extent.versions[edge.version_id].type)
     ]
     parameters: dict[str, Any] = {
-        ours: str(version.metadata[key]) for key, ours in _TEXTS.items() if version.metadata.get(key)
+        ours: text_of(version.metadata[key]) for key, ours in _TEXTS.items() if version.metadata.get(key)
     }
     if datasets:
         parameters["datasets"] = datasets
     card: dict[str, Any] = {"bom-ref": f"{_reference(version.version_id)}#card"}
     if parameters:
         card["modelParameters"] = parameters
-    metrics = {} if run is None else metrics_of(run)
+    metrics = extent.metrics_of(version.version_id)
     if metrics:
         card["quantitativeAnalysis"] = {
             "performanceMetrics": [{"type": name, "value": repr(value)} for name, value in metrics.items()]
@@ -199,8 +233,9 @@ def _library(line: str) -> dict[str, Any] | None:
     source = _FROM_URL.match(line)
     if source is None:
         return None
-    reference = f"{source['name'].lower()}@{source['url']}"
-    where = {"type": "distribution", "url": _iri(source["url"])}
+    url = mask_address(source["url"])
+    reference = f"{source['name'].lower()}@{url}"
+    where = {"type": "distribution", "url": iri(url)}
     return {
         "type": "library",
         "bom-ref": reference,
@@ -216,15 +251,11 @@ def _dependencies(extent: Extent, version: VersionRecord, libraries: Iterable[st
         source = extent.source_of(name)
         needed = [source] if source != name else [edge.version_id for edge in extent.inputs_of(name)]
         depends = list(dict.fromkeys(_reference(needed_name) for needed_name in needed))
+        depends += [str(read["bom-ref"]) for read in _untracked(extent, name)]
         if name == version.version_id:
             depends += list(dict.fromkeys(libraries))
         found.append({"ref": _reference(name), "dependsOn": depends})
     return found
-
-
-def _licenses(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    license_name = metadata.get("license")
-    return [{"license": {"name": str(license_name)}}] if license_name else []
 
 
 def _properties(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -233,7 +264,3 @@ def _properties(values: Mapping[str, str]) -> list[dict[str, str]]:
 
 def _reference(version_id: str) -> str:
     return f"art://{version_id}"
-
-
-def _iri(text: str) -> str:
-    return quote(text, safe=":/?#[]@!$&'()*+,;=%~-._")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ...artifacts.recorded import for_others, shown
+from ...storage.masking import mask_address, mask_text, masked_values, secrets_among
 from ..catalog import Catalog
 from ..schema import LOG_TIME
+from ..untracked import UntrackedInput, UntrackedInputs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -19,7 +23,10 @@ _AMONG = "IN (SELECT unnest(?::VARCHAR[]))"
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """A version; `digest` is None when it lies in a project or store that cannot be read from here."""
+    """A version; `digest` is None when it lies in a project or store that cannot be read from here.
+
+    Its metadata have no secrets, and their numbers are such as JSON has.
+    """
 
     version_id: str
     type: str
@@ -57,7 +64,10 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run; of one that was deleted only its id is known."""
+    """A run; of one that was deleted only its id is known.
+
+    Config, notes and error have no secrets; numbers of the config are such as JSON has, those of the summary as meant.
+    """
 
     run_id: str
     name: str
@@ -81,9 +91,12 @@ class RunRecord:
 
     @property
     def git(self) -> Mapping[str, Any]:
-        """Commit, branch, remote, dirty, as far as they were captured."""
+        """Commit, branch, remote (without secrets), dirty, as far as they were captured."""
         found = self.capture.get("git")
-        return found if isinstance(found, Mapping) else {}
+        if not isinstance(found, Mapping):
+            return {}
+        remote = found.get("remote")
+        return {**found, "remote": mask_address(remote)} if isinstance(remote, str) else found
 
     @property
     def command(self) -> str | None:
@@ -112,6 +125,10 @@ class Extent:
     versions: Mapping[str, VersionRecord]
     runs: Mapping[str, RunRecord]
     edges: tuple[EdgeRecord, ...]
+    untracked: Mapping[str, UntrackedInputs] = field(default_factory=dict)  # by run, of those that have some
+    superseded: frozenset[str] = (
+        frozenset()
+    )  # versions after which their run has made another of their collection
     _by_run: Mapping[str, list[EdgeRecord]] = field(init=False, repr=False)
     _makers: Mapping[str, str] = field(init=False, repr=False)
 
@@ -141,6 +158,21 @@ class Extent:
         """The run that made the version (of a link: its source); None when it was logged outside of one."""
         maker = self._makers.get(self.source_of(version_id))
         return None if maker is None else self.runs.get(maker)
+
+    def untracked_of(self, version_id: str) -> UntrackedInputs:
+        """What the run that made the version has read and not declared; none of a link: its source has it."""
+        maker = self._makers.get(version_id)
+        return self.untracked.get(maker or "", UntrackedInputs(False))
+
+    def metrics_of(self, version_id: str) -> dict[str, float]:
+        """What its run has measured, if it is about this version; it is about the last that a run made of a collection.
+
+        The log has a run's summary as it is at the end: of an earlier checkpoint it says nothing.
+        """
+        run = self.maker_of(version_id)
+        if run is None or self.source_of(version_id) in self.superseded:
+            return {}
+        return metrics_of(run)
 
     def inputs_of(self, version_id: str) -> list[EdgeRecord]:
         """What the version was made from: the inputs of its run that the graph draws to it, with their roles."""
@@ -187,16 +219,18 @@ def read_extent(catalog: Catalog, graph: nx.MultiDiGraph[str]) -> Extent:
         _by_age(versions),
         dict(sorted(runs.items(), key=lambda item: (item[1].created_at, item[0]))),
         tuple(_edges(catalog, run_ids, version_ids)),
+        _untracked(catalog, run_ids),
+        _superseded(catalog, run_ids),
     )
 
 
-def with_inputs(catalog: Catalog, extent: Extent) -> Extent:
-    """The same with all that its runs have used, whether the graph leads there or not."""
+def with_all_edges(catalog: Catalog, extent: Extent) -> Extent:
+    """The same with all that its runs have used and made, whether the graph leads there or not."""
     runs = list(extent.runs)
-    used = f"SELECT DISTINCT version_id FROM edges WHERE kind = 'used' AND run_id {_AMONG}"
+    told = f"SELECT DISTINCT version_id FROM edges WHERE run_id {_AMONG} ORDER BY version_id"
     names = [
         *extent.versions,
-        *(row[0] for row in catalog.rows(used, [runs]) if row[0] not in extent.versions),
+        *(row[0] for row in catalog.rows(told, [runs]) if row[0] not in extent.versions),
     ]
     versions = _versions(catalog, names)
     for name in names:
@@ -226,14 +260,17 @@ def metrics_of(run: RunRecord) -> dict[str, float]:
         parts = {key: value}
         if isinstance(value, Mapping) and not any(part.startswith("_") for part in value):
             parts = {f"{key}.{part}": inner for part, inner in value.items()}
-        found |= {name: number for name, number in parts.items() if _is_metric(number)}
+        numbers = {name: _metric(number) for name, number in parts.items()}
+        found |= {name: number for name, number in numbers.items() if number is not None}
     return found
 
 
-def _is_metric(value: object) -> bool:
+def _metric(value: object) -> float | None:
+    if isinstance(value, decimal.Decimal):
+        value = float(value)
     if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def text_of(value: object) -> str:
@@ -263,7 +300,7 @@ def _versions(catalog: Catalog, wanted: Sequence[str]) -> dict[str, VersionRecor
             row["digest"],
             row["size_bytes"] or 0,
             row["file_count"] or 0,
-            _object(row["metadata"]),
+            _open(_object(row["metadata"])),
             row["description"] or "",
             tuple(row["tags"] or ()),
             tuple(row["aliases"] or ()),
@@ -283,25 +320,28 @@ def _runs(catalog: Catalog, wanted: Sequence[str]) -> dict[str, RunRecord]:
         f" FROM runs WHERE run_id {_AMONG}",
         [wanted],
     )
-    return {
-        row["run_id"]: RunRecord(
-            row["run_id"],
-            row["name"] or row["run"],
-            row["job_type"],
-            row["state"],
-            tuple(row["tags"] or ()),
-            row["notes"],
-            _object(row["config"]),
-            _object(row["summary"]),
-            _object(row["capture"]),
-            row["user_name"],
-            row["host"],
-            row["created_at"] or "",
-            row["finished_at"],
-            row["error"],
-        )
-        for row in rows
-    }
+    return {row["run_id"]: _run(row) for row in rows}
+
+
+def _run(row: Mapping[str, Any]) -> RunRecord:
+    config = for_others(_object(row["config"]))
+    secrets = secrets_among(config)  # that may stand in what it said, too
+    return RunRecord(
+        row["run_id"],
+        row["name"] or row["run"],
+        row["job_type"],
+        row["state"],
+        tuple(row["tags"] or ()),
+        row["notes"] and mask_text(row["notes"], secrets),
+        masked_values(config),
+        {key: shown(value) for key, value in _object(row["summary"]).items()},
+        _object(row["capture"]),
+        row["user_name"],
+        row["host"],
+        row["created_at"] or "",
+        row["finished_at"],
+        row["error"] and mask_text(row["error"], secrets),
+    )
 
 
 def _edges(catalog: Catalog, runs: Sequence[str], versions: Sequence[str]) -> Iterator[EdgeRecord]:
@@ -312,6 +352,36 @@ def _edges(catalog: Catalog, runs: Sequence[str], versions: Sequence[str]) -> It
     )
     for run_id, kind, version_id, role, is_new, time in rows:
         yield EdgeRecord(run_id, kind, version_id, role, bool(is_new), time)
+
+
+def _untracked(catalog: Catalog, runs: Sequence[str]) -> dict[str, UntrackedInputs]:
+    listed: dict[str, list[UntrackedInput]] = {}
+    query = f"SELECT run_id, uri, size_bytes, digest FROM untracked_inputs WHERE run_id {_AMONG} ORDER BY ALL"
+    for run_id, uri, size_bytes, digest in catalog.rows(query, [runs]):
+        listed.setdefault(run_id, []).append(UntrackedInput(mask_address(uri), size_bytes, digest))
+    more = catalog.rows(
+        f"SELECT run_id, sum(omitted) FROM run_inputs WHERE uri IS NULL AND run_id {_AMONG} GROUP BY run_id",
+        [runs],
+    )
+    found = {
+        run_id: UntrackedInputs(True, tuple(listed.get(run_id, ())), int(count or 0))
+        for run_id, count in more
+    }
+    return {run_id: inputs for run_id, inputs in found.items() if inputs.count}
+
+
+def _superseded(catalog: Catalog, runs: Sequence[str]) -> frozenset[str]:
+    rows = catalog.rows(
+        "SELECT version_id FROM (SELECT version_id, row_number() OVER (PARTITION BY run_id,"
+        " regexp_replace(version_id, ':v[0-9]+$', '') ORDER BY position DESC) AS place FROM productions"
+        f" WHERE is_new AND run_id {_AMONG}) WHERE place > 1",
+        [runs],
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def _open(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return masked_values(for_others(values))
 
 
 def _object(text: str | None) -> Mapping[str, Any]:

@@ -8,9 +8,7 @@ from typing import Literal
 
 from ...storage.errors import UsageError
 from ..graph import Direction
-
-_MODELS = frozenset({"model", "checkpoint", "weights", "adapter", "tokenizer"})
-_DATA = frozenset({"dataset", "data", "corpus", "table"})
+from ..kinds import is_dataset, is_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +48,6 @@ def find_format(name: str) -> Format:
     raise UsageError(f"format {name!r}: expected one of {', '.join(FORMATS)}{hint}")
 
 
-def is_model(type_name: str) -> bool:
-    """Whether a type's name says that it is a model.
-
-    >>> is_model("model"), is_model("reward-model"), is_model("dataset"), is_model("remodelled")
-    (True, True, False, False)
-    """
-    return bool(_MODELS & _words(type_name))
-
-
-def is_dataset(type_name: str) -> bool:
-    """Whether a type's name says that it is data.
-
-    >>> is_dataset("raw_dataset"), is_dataset("result")
-    (True, False)
-    """
-    return bool(_DATA & _words(type_name))
-
-
 def demand_kind(wanted: Format, version_id: str, type_name: str) -> None:
     """Refuse a model where a dataset is described, and the other way round; a type that says neither is taken.
 
@@ -83,7 +63,3 @@ def demand_kind(wanted: Format, version_id: str, type_name: str) -> None:
             f"format {wanted.name!r} describes a {wanted.kind}; {version_id} is of the type {type_name!r}:"
             f" use {instead}"
         )
-
-
-def _words(type_name: str) -> set[str]:
-    return set(type_name.lower().replace("-", " ").replace("_", " ").replace(".", " ").split())

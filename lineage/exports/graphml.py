@@ -24,12 +24,12 @@ def render_graphml(graph: nx.MultiDiGraph[str]) -> str:
     flat: nx.MultiDiGraph[str] = nx.MultiDiGraph()
     flat.graph.update(_flat(graph.graph))
     for node in sorted(graph, key=lambda node: (str(graph.nodes[node].get("created_at") or ""), node)):
-        flat.add_node(_text(node), **_flat(graph.nodes[node]))
+        flat.add_node(xml_text(node), **_flat(graph.nodes[node]))
     edges = sorted(
         graph.edges(data=True), key=lambda edge: (edge[0], edge[1], json.dumps(edge[2], sort_keys=True))
     )
     for source, target, data in edges:
-        flat.add_edge(_text(source), _text(target), **_flat(data))
+        flat.add_edge(xml_text(source), xml_text(target), **_flat(data))
     return "\n".join(nx.generate_graphml(flat)) + "\n"
 
 
@@ -37,13 +37,18 @@ def _flat(attributes: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
     found: dict[str, str | int | float | bool] = {}
     for key, value in attributes.items():
         if isinstance(value, str):
-            found[key] = _text(value)
+            found[key] = xml_text(value)
         elif isinstance(value, (bool, int, float)):
             found[key] = value
         elif value is not None:
-            found[key] = _text(json.dumps(value, ensure_ascii=False))
+            found[key] = xml_text(json.dumps(value, ensure_ascii=False))
     return found
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """`text` with escapes (``\\u0007``) for what XML cannot hold.
+
+    >>> xml_text("a\\x07b")
+    'a\\\\u0007b'
+    """
     return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

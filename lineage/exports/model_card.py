@@ -1,21 +1,25 @@
 """A model's version as a Hugging Face model card: Markdown below YAML front matter.
 
 The front matter has the keys that the Hub reads (https://huggingface.co/docs/hub/model-cards): license, library,
-task, language and tags from the version's metadata and tags, base model and datasets from its lineage, and as
-``model-index`` the metrics of the run that made it and of runs that used it since. An input that is a reference to
-the Hub (``hf://datasets/…``) is called by its name there, any other by its full name here.
+task, language and tags from the version's metadata and tags, base model and datasets from its lineage (without what it
+was only tested on), and as ``model-index`` the metrics of the run that made it and of runs that have evaluated it since
+(`lineage.evaluations`). An input that is a reference to the Hub (``hf://datasets/…``) is called by its name there, any
+other by its full name here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..addresses import repository_url
+from ..evaluations import UsedVersion, is_evaluation
+from ..kinds import is_dataset, is_model
+from ..untracked import UntrackedInput
 from .contents import Contents
 from .extent import EdgeRecord, Extent, RunRecord, VersionRecord, metrics_of, text_of
-from .formats import is_model
-from .openlineage import repository_url
+from .licenses import texts_of
 
 _HUB = re.compile(r"hf://(?:datasets/|models/)?(?P<name>[\w.-]+/[\w.-]+)")
 _FROM_METADATA = ("license", "license_name", "license_link", "language", "library_name", "pipeline_tag")
@@ -51,12 +55,15 @@ class _Card:
     def front_matter(self) -> dict[str, Any]:
         metadata = self.version.metadata
         front: dict[str, Any] = {key: metadata[key] for key in _FROM_METADATA if metadata.get(key)}
+        front["license"] = texts_of(metadata.get("license"))
         tags = metadata.get("tags")
         named = [str(tag) for tag in tags] if isinstance(tags, list) else []
         front["tags"] = list(dict.fromkeys([*named, *self.version.tags])) or None
-        base = metadata.get("base_model") or [self._hub_name(name) for name in self._inputs_that_are(True)]
+        base = metadata.get("base_model") or self._inputs_that(lambda edge: is_model(self._type(edge)))
         front["base_model"] = base[0] if isinstance(base, list) and len(base) == 1 else base
-        front["datasets"] = [self._hub_name(name) for name in self._inputs_that_are(False)]
+        front["datasets"] = self._inputs_that(
+            lambda edge: is_dataset(self._type(edge)) and not _is_test(edge.role)
+        )
         results = self._results()
         front["metrics"] = list(
             dict.fromkeys(metric["type"] for result in results for metric in result["metrics"])
@@ -65,12 +72,12 @@ class _Card:
             front["model-index"] = [{"name": self.version.collection, "results": results}]
         return {key: value for key, value in front.items() if value}
 
-    def _inputs_that_are(self, models: bool) -> list[str]:
-        found = [
-            edge.version_id
-            for edge in self.inputs
-            if is_model(self.extent.versions[edge.version_id].type) == models
-        ]
+    def _type(self, edge: EdgeRecord) -> str:
+        return self.extent.versions[edge.version_id].type
+
+    def _inputs_that(self, are: Callable[[EdgeRecord], bool]) -> list[str]:
+        """What the Hub calls some of the inputs."""
+        found = [self._hub_name(edge.version_id) for edge in self.inputs if are(edge)]
         return list(dict.fromkeys(found))
 
     def _hub_name(self, version_id: str) -> str:
@@ -85,27 +92,35 @@ class _Card:
     def _results(self) -> list[dict[str, Any]]:
         found = []
         if self.run is not None:
-            found += self._result(self.run, self._measured_on(self.run))
-        own = {self.version.version_id, self.extent.source_of(self.version.version_id)}
+            metrics = self.extent.metrics_of(self.version.version_id)
+            found += self._result(self.run, metrics, self._measured_on(self.run))
         for run in self.extent.runs.values():
-            used = self.extent.edges_of(run.run_id, "used")
-            if run is self.run or not any(edge.version_id in own for edge in used):
-                continue
-            made = self.extent.edges_of(run.run_id, "produced")
-            if any(is_model(self.extent.versions[edge.version_id].type) for edge in made):
-                continue  # a model that was made from this one: its metrics are not of this one
-            found += self._result(run, self._measured_on(run))
+            if run is not self.run and self._is_evaluation(run):
+                found += self._result(run, metrics_of(run), self._measured_on(run))
         return found
+
+    def _is_evaluation(self, run: RunRecord) -> bool:
+        """Whether the run has evaluated this version, or what it is a link to."""
+        used = [
+            UsedVersion(self._content(edge.version_id), self._type(edge), edge.role)
+            for edge in self.extent.edges_of(run.run_id, "used")
+        ]
+        made = [self._type(edge) for edge in self.extent.edges_of(run.run_id, "produced")]
+        return is_evaluation(self._content(self.version.version_id), run.state, used, made)
+
+    def _content(self, version_id: str) -> str:
+        return self.extent.versions[version_id].digest or version_id
 
     def _measured_on(self, run: RunRecord) -> EdgeRecord | None:
         """The data that the run used in a role such as ``test``, else all that it used if that is one version."""
         used = self.extent.edges_of(run.run_id, "used")
         data = [edge for edge in used if not is_model(self.extent.versions[edge.version_id].type)]
-        tested = [edge for edge in data if edge.role and edge.role.lower().startswith(_TESTED)]
+        tested = [edge for edge in data if _is_test(edge.role)]
         return next(iter(tested), data[0] if len(data) == 1 else None)
 
-    def _result(self, run: RunRecord, data: EdgeRecord | None) -> list[dict[str, Any]]:
-        metrics = metrics_of(run)
+    def _result(
+        self, run: RunRecord, metrics: Mapping[str, float], data: EdgeRecord | None
+    ) -> list[dict[str, Any]]:
         if not metrics:
             return []
         metadata = self.version.metadata
@@ -158,16 +173,30 @@ class _Card:
         parts = ["## How it was made", _table(("", ""), [fact for fact in facts if fact[1]])]
         if run.git.get("dirty"):
             parts.append("The working tree had changes that were not committed.")
-        if self.inputs:
-            rows = [(edge.version_id, edge.role or "") for edge in self.inputs]
+        untracked = self.extent.untracked_of(self.extent.source_of(self.version.version_id))
+        rows = [(edge.version_id, edge.role or "") for edge in self.inputs]
+        rows += [(found.uri, _untracked_role(found)) for found in untracked.listed]
+        if untracked.omitted:
+            rows.append((f"and {untracked.omitted:,} more files or addresses", "untracked"))
+        if rows:
             parts += ["### Inputs", _table(("version", "role"), rows)]
         if run.config:
-            rows = [(key, text_of(value)) for key, value in sorted(run.config.items())]
-            parts += ["### Config", _table(("key", "value"), rows)]
-        metrics = metrics_of(run)
+            values = [(key, text_of(value)) for key, value in sorted(run.config.items())]
+            parts += ["### Config", _table(("key", "value"), values)]
+        metrics = self.extent.metrics_of(self.version.version_id)
         if metrics:
             parts += ["### Metrics", _table(("metric", "value"), list(metrics.items()))]
         return parts
+
+
+def _is_test(role: str | None) -> bool:
+    """Whether a role says that a model is measured on the data, and not made from them."""
+    return (role or "").lower().startswith(_TESTED)
+
+
+def _untracked_role(found: UntrackedInput) -> str:
+    size = "" if found.size_bytes is None else f", {found.size_bytes:,} bytes"
+    return f"untracked{size}{f', BLAKE3 `{found.digest}`' if found.digest else ''}"
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[object, object]]) -> str:

@@ -8,13 +8,14 @@ it has not; inputs and outputs stand on the last one. What no standard facet has
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..addresses import repository_url
+from ..kinds import is_model
+from ..untracked import UntrackedInput
 from .extent import EdgeRecord, Extent, RunRecord, VersionRecord, metrics_of, text_of
-from .formats import is_model
 from .producer import Producer
 from .tables import Column, Table
 
@@ -22,7 +23,6 @@ _CORE = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/"
 _FACETS = "https://openlineage.io/spec/facets/"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "pkg:pypi/lineart")
 _ENDS = {"finished": "COMPLETE", "failed": "FAIL", "crashed": "FAIL", "preempted": "ABORT"}
-_SCP = re.compile(r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^:/\s]+):(?P<path>[^/].*)\Z")
 
 
 def openlineage_events(
@@ -53,6 +53,8 @@ def _events(
 ) -> list[dict[str, Any]]:
     facets = _Facets(producer)
     inputs = [_dataset(extent, edge, facets, tables) for edge in extent.edges_of(run.run_id, "used")]
+    if run.run_id in extent.untracked:
+        inputs += [_untracked(read, facets) for read in extent.untracked[run.run_id].listed]
     outputs = [_dataset(extent, edge, facets, tables) for edge in extent.edges_of(run.run_id, "produced")]
     job = {"namespace": namespace_of(run.project), "name": _job_name(run), "facets": _job_facets(run, facets)}
     common = {"producer": producer.uri, "schemaURL": f"{_CORE}RunEvent", "job": job}
@@ -206,6 +208,24 @@ def _dataset(
     return found
 
 
+def _untracked(read: UntrackedInput, facets: _Facets) -> dict[str, Any]:
+    """A file or address that a run has read, and that is in no version; named as OpenLineage names files."""
+    scheme, is_url, rest = read.uri.partition("://")
+    host, _, path = rest.partition("/")
+    inner = {}
+    if read.size_bytes is not None:
+        inner["inputStatistics"] = facets.standard(
+            "InputStatisticsInputDatasetFacet", "1-0-0", size=read.size_bytes, fileCount=1
+        )
+    digest = read.digest and f"blake3:{read.digest}"
+    return {
+        "namespace": f"{scheme}://{host}" if is_url else "file",
+        "name": (path or "/") if is_url else read.uri,
+        "facets": {"lineart_untracked": facets.own("DatasetFacet", uri=read.uri, digest=digest)},
+        "inputFacets": inner,
+    }
+
+
 def _dataset_facets(
     extent: Extent, version: VersionRecord, facets: _Facets, tables: Sequence[Table]
 ) -> dict[str, Any]:
@@ -255,18 +275,3 @@ def _fields(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 def _field(column: Column) -> dict[str, Any]:
     return {"name": column.name, "type": column.type}
-
-
-def repository_url(remote: str) -> str:
-    """A git remote as a URL: the short form of ssh written out, a folder as a file URL.
-
-    >>> repository_url("git@example.org:team/code.git"), repository_url("https://example.org/c")
-    ('ssh://git@example.org/team/code.git', 'https://example.org/c')
-    """
-    if "://" in remote:
-        return remote
-    match = _SCP.match(remote)
-    if match:
-        user = f"{match['user']}@" if match["user"] else ""
-        return f"ssh://{user}{match['host']}/{match['path']}"
-    return f"file://{remote}"

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .extent import Extent, RunRecord, VersionRecord, metrics_of, run_of, text_of
+from .graphml import xml_text
 from .producer import Producer
 
 _OWN = "pkg:pypi/lineart#"  # the names of our own attributes; the package URL means this project wherever it lives
@@ -50,8 +51,8 @@ class _Document:
         self.value: dict[str, Any] = {"prefix": dict(PREFIXES)}
 
     def put(self, section: str, name: str, attributes: Mapping[str, Any]) -> None:
-        present = {key: value for key, value in attributes.items() if value not in (None, "", [])}
-        self.value.setdefault(section, {}).setdefault(name, present)
+        present = {key: _written(value) for key, value in attributes.items() if value not in (None, "", [])}
+        self.value.setdefault(section, {}).setdefault(xml_text(name), present)
 
     def relate(self, kind: str, attributes: Mapping[str, Any]) -> None:
         self.put(kind, f"_:{kind}{len(self.value.get(kind, {})) + 1}", attributes)
@@ -59,6 +60,13 @@ class _Document:
     def user(self, name: str) -> str:
         self.put("agent", f"user:{name}", {"prov:type": _name("prov:Person"), "prov:label": name})
         return f"user:{name}"
+
+
+def _written(value: Any) -> Any:
+    """PROV has a form in XML, too, that such a document is turned into: without what XML cannot hold."""
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    return xml_text(value) if isinstance(value, str) else value
 
 
 def _name(name: str) -> dict[str, str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from ...artifacts.manifest import Entry
@@ -20,6 +24,7 @@ _ENDINGS: dict[str, TableFormat] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_LINE_BYTES = 1 << 20  # a longer line of names is none
 _PROTOCOL = "lineart-table"
 
 
@@ -33,12 +38,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file of rows. `has_names` is False when a CSV file has no header: its columns are then called column0, ….."""
+    """A file of rows. `has_names` is False when a CSV file has no header: its columns are then called column0, ….
+
+    `is_plain`: whether a reader that was told nothing finds the same columns: in a CSV file by the first line, divided
+    at commas (.tsv: at tabs), with names that differ.
+    """
 
     path: str
     format: TableFormat
     columns: tuple[Column, ...]
     has_names: bool
+    is_plain: bool = True
 
 
 def table_format(path: str) -> TableFormat | None:
@@ -76,18 +86,25 @@ def read_tables(entries: Sequence[Entry], opened: Opener) -> list[Table]:
         found_tables = []
         for index, (path, form) in enumerate(chosen):
             try:
-                found_tables.append(_describe(connection, index, path, form))
+                table, quote = _describe(connection, index, path, form)
             except duckdb.Error:
                 continue  # not what its ending says: it is a file like any other
+            if form in ("csv", "tsv"):
+                is_plain = quote != "'" and _first_line(opened, path, form) == [c.name for c in table.columns]
+                table = replace(table, is_plain=is_plain)
+            found_tables.append(table)
         return found_tables
     finally:
         connection.close()
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, index: int, path: str, form: TableFormat) -> Table:
+def _describe(
+    connection: duckdb.DuckDBPyConnection, index: int, path: str, form: TableFormat
+) -> tuple[Table, str]:
+    """The table and, of a CSV file, the mark around its texts."""
     zipped = ".gz" if path.lower().endswith(".gz") else ""
     url = f"{_PROTOCOL}://{index}{zipped}"
-    has_names = True
+    has_names, quote = True, ""
     if form == "parquet":
         source = f"read_parquet('{url}')"
     elif form == "jsonl":
@@ -95,10 +112,22 @@ def _describe(connection: duckdb.DuckDBPyConnection, index: int, path: str, form
     else:
         given = ", delim = '\t'" if form == "tsv" else ""
         source = f"read_csv('{url}'{given})"
-        answer = connection.execute(f"SELECT HasHeader FROM sniff_csv('{url}'{given})").fetchone()
-        has_names = bool(answer and answer[0])
+        answer = connection.execute(f"SELECT HasHeader, Quote FROM sniff_csv('{url}'{given})").fetchone()
+        has_names, quote = answer or (False, "")
     rows = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    return Table(path, form, tuple(Column(row[0], row[1]) for row in rows), has_names)
+    return Table(path, form, tuple(Column(row[0], row[1]) for row in rows), has_names), quote
+
+
+def _first_line(opened: Opener, path: str, form: TableFormat) -> list[str]:
+    """The texts in the first line of a CSV file, as a reader finds them that was told nothing; none if it cannot."""
+    delimiter = "\t" if form == "tsv" else ","
+    try:
+        with opened(path) as stream:
+            plain = gzip.GzipFile(fileobj=stream) if path.lower().endswith(".gz") else stream
+            data = plain.read(_LINE_BYTES)
+        return next(csv.reader(io.StringIO(data.decode("utf-8-sig", "replace")), delimiter=delimiter), [])
+    except (OSError, EOFError, zlib.error, csv.Error):
+        return []  # DuckDB has read it in another way
 
 
 def _file_system(paths: Sequence[str], opened: Opener) -> Any:

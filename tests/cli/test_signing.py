@@ -269,3 +269,14 @@ def test_link_that_leads_to_no_file_of_the_version_is_refused(
     answer = art("sign", "model", "--model-signing", "-o", "model.sig", status=2)
     assert "link 'self' of model:v0 leads to no file of it" in answer.err
     assert not Path("model.sig").exists()
+
+
+@pytest.mark.parametrize("what", ["--slsa", "--model-signing"])
+def test_signature_that_cannot_be_written_is_told_with_its_file(
+    what: str, art, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    art("key", "new", "own", "--ec", "--json")
+    monkeypatch.setenv("LINEART_SIGNING_KEY", str(tmp_path / "own.key"))
+    said = art("sign", "images", what, "-o", "nowhere/x.sig", status=2).err
+    assert "nowhere/x.sig: No such file or directory; choose another file" in said
+    assert not list(tmp_path.glob(".x.sig*"))

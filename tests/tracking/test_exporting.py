@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 import pytest
 
@@ -45,6 +46,12 @@ def test_draft_and_unknown_format_are_refused(model: lineart.Artifact) -> None:
         scenario.draft("new", {}).export("prov")
     with pytest.raises(UsageError, match="expected one of"):
         model.export("csv")
+
+
+@pytest.mark.parametrize("format_name", ["prov", "json"])
+def test_direction_that_there_is_not_is_refused(model: lineart.Artifact, format_name: str) -> None:
+    with pytest.raises(UsageError, match=r"direction 'up': expected upstream, downstream or both"):
+        model.export(format_name, direction=cast(Any, "up"))
 
 
 def test_deleted_version_tells_no_files(model: lineart.Artifact) -> None:

@@ -11,8 +11,8 @@ import pytest
 import lineart
 import scenario
 from lineart.storage.errors import InvalidNameError, NotFoundError, UsageError
+from lineart.storage.masking import masked_variables
 from lineart.tracking import StoreChoice, Workspace, find_settings
-from lineart.tracking.capture.masking import masked_variables
 from lineart.tracking.settings import find_signing
 
 ORDER = ["argument", "environment", "lineart.toml", "pyproject.toml", "user file", "default"]

@@ -6,12 +6,12 @@ printed, `system` measures the machine; `masking` decides what is a secret.
 
 from __future__ import annotations
 
+from ...storage.masking import mask_text, masked, masked_variables
 from .code import executed_cells, is_notebook, main_code
 from .console import Console
 from .gathering import Captured, gather, quick_facts
 from .git import dirty_diff, git_state
 from .launchers import launcher_facts
-from .masking import mask_text, masked, masked_variables
 from .output_file import OutputFile
 from .packages import installed_packages
 from .process import capture_environment, capture_process, gpu_names, machine_facts, process_facts

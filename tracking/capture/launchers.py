@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .masking import masked_variables
+from ...storage.masking import masked_variables
 
 
 @dataclass(frozen=True, slots=True)

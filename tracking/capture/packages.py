@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .masking import mask_text
+from ...storage.masking import mask_text
 
 _FOLDER = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)(?:-py[\d.]+[\w.-]*)?\.(?:dist|egg)-info\Z"

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...storage.masking import masked, masked_variables, secret_values
 from .git import git_state
-from .masking import masked, masked_variables, secret_values
 
 GPU_TIMEOUT_S = 0.05
 _VALUE_LIMIT = 4096  # characters of one variable

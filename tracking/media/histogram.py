@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from ...artifacts.recorded import shown
 from ...storage.errors import IntegrityError, UsageError
-from ..values import plain, shown
+from ..values import plain
 from .base import FileSink, FileSource, Media
 from .optional import need
 from .pixels import array_of

@@ -15,8 +15,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from ...artifacts.recorded import shown
 from ...storage.errors import IntegrityError, UsageError
-from ..values import plain, shown
+from ..values import plain
 from .base import FileSink, FileSource
 from .content import Content, MemoryContent, StoredContent, file_value
 from .optional import need

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...artifacts.recorded import shown
 from ...storage.errors import IntegrityError, UsageError
-from ..values import plain, shown
+from ..values import plain
 from .base import FileSink, FileSource, FileValue, Media
 from .content import file_value
 from .convert import as_picture, load_media

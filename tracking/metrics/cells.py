@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..values import shown
+from ...artifacts.recorded import shown
 from .lines import read_lines
 from .pieces import Tail
 

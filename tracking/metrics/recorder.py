@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ...artifacts.recorded import shown
 from ...storage.errors import UsageError
-from ..values import DELETED, Summary, plain, plain_number, plain_text, shown
+from ..values import DELETED, Summary, plain, plain_number, plain_text
 from .definitions import Aggregate, Definition, Definitions
 from .lines import line, row_line
 

@@ -16,7 +16,7 @@ import lineart
 import scenario
 from lineart.artifacts.manifest import Entry
 from lineart.artifacts.references import References
-from lineart.lineage.exports import Contents, croissant_dataset, read_contents
+from lineart.lineage.exports import Column, Contents, Table, croissant_dataset, read_contents
 from lineart.lineage.exports.contents import look_into
 from lineart.lineage.exports.croissant import named_files
 
@@ -129,6 +129,66 @@ def test_reference_is_named_when_its_checksum_was_recorded(story: None) -> None:
     assert files["b.bin"]["md5"] == "0" * 32
     assert files["*.dat"]["@type"] == "cr:FileSet"
     assert files["a.bin"]["contentUrl"] == "s3://b/a.bin"
+
+
+def test_address_has_neither_password_nor_signature(story: None) -> None:
+    address = "https://ada:hunter2@host/a.bin?X-Amz-Signature=abc&part=1"
+    entry = Entry("a.bin", "reference", None, 1, address, checksum="md5:" + "0" * 32)
+    found = document(IMAGES, Contents((entry,), 1, "0" * 64))
+    load(found)
+    (file,) = found["distribution"]
+    assert file["contentUrl"] == "https://host/a.bin?X-Amz-Signature=***&part=1"
+
+
+def test_set_of_unknown_size_does_not_say_that_it_is_empty(story: None) -> None:
+    entries = (
+        Entry("a.dat", "reference", None, None, "https://example.org/a.dat"),
+        Entry("b.dat", "reference", None, 5, "https://example.org/b.dat"),
+    )
+    found = document(IMAGES, Contents(entries, 1, "0" * 64))
+    assert by_name(found, "distribution")["*.dat"]["description"] == "2 files"
+
+
+def test_table_that_readers_cannot_read_has_no_records(story: None) -> None:
+    files = {
+        "good.csv": "a,b\n1,2\n",
+        "good.tsv": "a\tb\n1\t2\n",
+        "semicolons.csv": "a;b\n1;2\n3;4\n",
+        "commas.tsv": "a,b\n1,2\n",
+        "twice.csv": "a,a\n1,2\n",
+        "comment.csv": "# made today\na,b\n1,2\n",
+    }
+    made = scenario.logged("odd", files)
+    found = document(made.qualified_name)
+    load(found)
+    assert set(by_name(found, "distribution")) == set(files)
+    assert set(by_name(found, "recordSet")) - {"commas.tsv"} == {"good.csv", "good.tsv"}
+
+
+def test_table_that_only_a_set_has_has_no_records(story: None) -> None:
+    entry = Entry("far.csv", "reference", None, 8, "https://example.org/far.csv")
+    table = Table("far.csv", "csv", (Column("a", "BIGINT"),), True)
+    found = document(IMAGES, Contents((entry,), 1, "0" * 64, tables=(table,)))
+    assert "recordSet" not in found
+
+
+def test_records_of_a_compressed_table_and_one_of_tabs_are_read(story: None, tmp_path: Path) -> None:
+    made = scenario.draft("plain", {"t.tsv": "x\ty\n1\tu\n"})
+    with made.new_file("c.csv.gz", "wb") as file:
+        file.write(gzip.compress(b"k,v\n1,u\n", mtime=0))
+    made.save()
+    found = document(made.qualified_name)
+    made.download("here")
+    dataset = load(found, **{name: tmp_path / "here" / name for name in ("t.tsv", "c.csv.gz")})
+    for name in ("t.tsv", "c.csv.gz"):
+        assert [list(row.values()) for row in dataset.records(f"{name}!rows")] == [[1, b"u"]]
+
+
+def test_licence_and_citation_are_texts(story: None) -> None:
+    made = scenario.logged("data", {"a": "1"}, metadata={"license": {"id": "mit"}, "citation": {"x": 1}})
+    found = document(made.qualified_name)
+    load(found)
+    assert (found["license"], found.get("citeAs")) == ("mit", None)
 
 
 def test_mlcroissant_refuses_a_file_without_its_hash(story: None) -> None:

@@ -14,6 +14,7 @@ import lineart
 import scenario
 from lineart.lineage import Direction
 from lineart.lineage.exports import Contents, Producer, cyclonedx_bom, read_contents
+from lineart.lineage.exports.licenses import _SPDX, bill_entries
 
 from .conftest import LINK, MODEL, PROJECT, extent_of
 
@@ -80,7 +81,7 @@ def test_dataset_is_data(story: None) -> None:
     check(bom)
     data = bom["metadata"]["component"]
     assert (data["type"], data["data"][0]["type"]) == ("data", "dataset")
-    assert data["licenses"] == [{"license": {"name": "cc-by-4.0"}}]
+    assert data["licenses"] == [{"license": {"id": "CC-BY-4.0"}}]
     assert "modelCard" not in data
     assert len(data["components"]) == 16
 
@@ -119,6 +120,36 @@ def test_commit_and_base_model_stand_in_the_pedigree(story: None) -> None:
     shallow = bill(f"{PROJECT}/tuned:v0", depth=1)
     check(shallow)
     assert shallow["compositions"][0]["aggregate"] == "incomplete"
+
+
+def test_early_checkpoint_has_no_metrics_of_a_later_one(story: None) -> None:
+    with lineart.init(project=PROJECT) as run:
+        for number, accuracy in enumerate((0.2, 0.95)):
+            run.log({"accuracy": accuracy})
+            run.log_artifact(scenario.draft("net", {"w": f"{number}"}, "model"))
+    early, last = (bill(f"{PROJECT}/net:v{number}")["metadata"]["component"] for number in range(2))
+    assert "quantitativeAnalysis" not in early["modelCard"]
+    (metric,) = last["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert metric == {"type": "accuracy", "value": "0.95"}
+
+
+def test_each_of_several_licences_has_an_entry(story: None) -> None:
+    licences = ["apache-2.0", "Our own", {"name": "mit", "url": "https://example.org/mit"}, {"x": 1}]
+    made = scenario.logged("bare", {"w": "1"}, type="model", metadata={"license": licences})
+    bom = bill(made.qualified_name)
+    check(bom)
+    assert bom["metadata"]["component"]["licenses"] == [
+        {"license": {"id": "Apache-2.0"}},
+        {"license": {"name": "Our own"}},
+        {"license": {"id": "MIT", "url": "https://example.org/mit"}},
+    ]
+
+
+def test_ids_of_licences_are_those_of_spdx(story: None) -> None:
+    bom = bill(MODEL)
+    bom["metadata"]["component"]["licenses"] = bill_entries(list(_SPDX))
+    check(bom)
+    assert all("id" in entry["license"] for entry in bill_entries(list(_SPDX)))
 
 
 def test_references_are_told_by_their_addresses(story: None, tmp_path: Any) -> None:

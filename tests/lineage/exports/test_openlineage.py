@@ -26,8 +26,9 @@ from openlineage.client.generated.base import BaseFacet, RunEvent
 
 import lineart
 import scenario
+from lineart.lineage.addresses import repository_url
 from lineart.lineage.exports import Column, Producer, Table, openlineage_events
-from lineart.lineage.exports.openlineage import repository_url, run_uuid
+from lineart.lineage.exports.openlineage import run_uuid
 
 from .conftest import LINK, MODEL, PROJECT, extent_of, project_extent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from prov.model import (
@@ -19,6 +20,7 @@ from prov.model import (
     ProvUsage,
 )
 
+import lineart
 import scenario
 from lineart.lineage.exports import Producer, prov_document
 
@@ -44,6 +46,30 @@ def names(document: ProvDocument, kind: type) -> list[tuple[str, ...]]:
             values = [value for _, value in record.formal_attributes]
             found.append(tuple(str(value) for value in values if not hasattr(value, "tzinfo")))
     return sorted(found)
+
+
+def walk(value: Any) -> Iterator[str]:
+    """All keys and texts."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from walk(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from walk(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_control_characters_do_not_keep_it_from_becoming_xml(story: None) -> None:
+    with lineart.init(project=PROJECT, config={"bell": "\x07"}, name="ding\x07", notes="\x00") as run:
+        run.use_artifact(MODEL, role="a\x01b")
+    document = prov_document(project_extent(), PRODUCER)
+    read(document)
+    texts = [part for sections in document.values() for part in walk(sections)]
+    assert "ding\\u0007" in texts
+    assert "a\\u0001b" in texts
+    assert not [text for text in texts if any(ord(letter) < 32 for letter in text)]
 
 
 def test_versions_runs_and_users_are_what_prov_calls_them(story: None) -> None:

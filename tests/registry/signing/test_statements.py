@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lineart.lineage.questions import RunFacts
+from lineart.lineage.untracked import UntrackedInput, UntrackedInputs
 from lineart.registry.signing import (
     ApprovalFacts,
     LogPosition,
@@ -195,12 +196,75 @@ def test_provenance_names_inputs_code_config_and_command() -> None:
     assert definition["internalParameters"]["dirty"] is True
     assert definition["resolvedDependencies"] == [
         {"name": "team/digits/data:v1", "digest": {"blake3": B}, "annotations": {"role": "train"}},
-        {"name": "~0a.0/x/y/z:v2"},
+        {"name": "~0a.0/x/y/z:v2", "uri": "art://~0a.0/x/y/z:v2"},
         {"name": "code", "digest": {"gitCommit": "c0ffee"}, "uri": "git+https://git.example/x.git"},
     ]
     details = statement["predicate"]["runDetails"]
     assert details["builder"] == {"id": "urn:lineart:host:box%201", "version": {"lineart": "0.1"}}
     assert details["metadata"] == {"invocationId": "team/digits/r1", "startedOn": TIME, "finishedOn": TIME}
+
+
+@pytest.mark.parametrize(
+    "remote, uri",
+    [
+        ("git@github.com:team/code.git", "git+ssh://git@github.com/team/code.git"),
+        ("/srv/my code", "git+file:///srv/my%20code"),
+        ("https://ada:hunter2@example.org/c", "git+https://example.org/c"),
+    ],
+)
+def test_code_in_provenance_has_a_uri(remote: str, uri: str) -> None:
+    run = dataclasses.replace(RUN, capture={"git": {"commit": "c0ffee", "remote": remote}})
+    definition = provenance_statement(SUBJECT, MadeBy(run, [], True, "0.1"))["predicate"]["buildDefinition"]
+    assert definition["resolvedDependencies"] == [
+        {"name": "code", "digest": {"gitCommit": "c0ffee"}, "uri": uri}
+    ]
+
+
+def test_provenance_names_what_was_read_and_not_declared() -> None:
+    untracked = UntrackedInputs(
+        True,
+        (
+            UntrackedInput("data/a b.csv", 7, A),
+            UntrackedInput("gone.csv", None, None),
+            UntrackedInput("https://ada:hunter2@host/x?token=abc", None, None),
+        ),
+        omitted=2,
+    )
+    made = MadeBy(RUN, [], True, "0.1", untracked)
+    definition = provenance_statement(SUBJECT, made)["predicate"]["buildDefinition"]
+    assert definition["resolvedDependencies"][:-1] == [
+        {
+            "name": "data/a b.csv",
+            "digest": {"blake3": A},
+            "annotations": {"untracked": True, "sizeBytes": 7},
+        },
+        {"name": "gone.csv", "uri": "file:gone.csv", "annotations": {"untracked": True}},
+        {
+            "name": "https://host/x?token=***",
+            "uri": "https://host/x?token=***",
+            "annotations": {"untracked": True},
+        },
+    ]
+    assert definition["internalParameters"]["untrackedOmitted"] == 2
+
+
+def test_provenance_has_no_secret_and_no_number_that_json_does_not_have() -> None:
+    config = {
+        "api_key": "k-123456789",
+        "db": {"password": "hunter2"},
+        "note": "k-123456789",
+        "n": {"_int": "18446744073709551616"},
+        "x": {"_float": "nan"},
+    }
+    run = dataclasses.replace(RUN, config=config)
+    definition = provenance_statement(SUBJECT, MadeBy(run, [], True, "0.1"))["predicate"]["buildDefinition"]
+    assert definition["externalParameters"]["config"] == {
+        "api_key": "***",
+        "db": {"password": "***"},
+        "note": "***",
+        "n": "18446744073709551616",
+        "x": "nan",
+    }
 
 
 def test_provenance_of_a_bare_run_says_no_more_than_is_known() -> None:

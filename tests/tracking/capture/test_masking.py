@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineart.storage.masking import mask_address, masked_values, masked_variables, names_secret
 from lineart.tracking.capture import capture_environment, mask_text, masked
-from lineart.tracking.capture.masking import masked_variables, names_secret
 
 
 @pytest.mark.parametrize(
@@ -172,3 +172,43 @@ def test_masking_a_long_text_takes_no_long_time() -> None:
 
 def test_empty_value_is_shown_as_empty() -> None:
     assert masked_variables({"TOKEN": "", "HOME": "/home/ada"}) == {"TOKEN": "", "HOME": "/home/ada"}
+
+
+@pytest.mark.parametrize(
+    "address, shown",
+    [
+        ("s3://key:secret@bucket/x", "s3://bucket/x"),
+        ("https://host/x?X-Amz-Credential=AK&X-Amz-Signature=ab&versionId=3", None),
+        ("https://host/x?versionId=3", "https://host/x?versionId=3"),
+        ("hf://datasets/ylecun/mnist@ab12/train.parquet", "hf://datasets/ylecun/mnist@ab12/train.parquet"),
+        ("git+ssh://git@host/x", "git+ssh://git@host/x"),
+        ("ssh://git:secret@host/x", "ssh://host/x"),
+        ("data/a.csv", "data/a.csv"),
+    ],
+)
+def test_address_has_no_secrets(address: str, shown: str | None) -> None:
+    expected = "https://host/x?X-Amz-Credential=***&X-Amz-Signature=***&versionId=3"
+    assert mask_address(address) == (shown or expected)
+
+
+def test_values_below_the_name_of_a_secret_are_masked_at_any_depth() -> None:
+    given = {
+        "lr": 0.1,
+        "servers": [{"name": "a", "auth": {"user": "ada", "pin": 1234}}],
+        "use_token": True,
+        "token": None,
+        "secret": "",
+        "url": "https://ada:hunter2@host",
+        "api_key": "k-123456789",
+        "command": "curl k-123456789",
+    }
+    assert masked_values(given) == {
+        "lr": 0.1,
+        "servers": [{"name": "a", "auth": {"user": "***", "pin": "***"}}],
+        "use_token": True,
+        "token": None,
+        "secret": "",
+        "url": "https://***@host",
+        "api_key": "***",
+        "command": "curl ***",
+    }

@@ -7,9 +7,11 @@ mask too much costs a value that may stand in the code as well, to mask too litt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 HIDDEN = "***"
+_FINDABLE = 8  # characters of a secret from which on it is looked for in other texts
 
 
 def _words(text: str) -> frozenset[str]:
@@ -54,6 +56,7 @@ _INNER = (  # a name with what leads to its value, and what the value is, in tha
 _HEADER = re.compile(r"(?i)\b((?:proxy-)?authorization\s*:\s*)[^\r\n\"']+|\b(bearer\s+)[\w.~+/=-]{8,}")
 
 _USER_OF_URL = re.compile(r"""(?<=://)(?:[^\s/"'<>]*@|[^\s/:@"'<>]+:(?!\d{1,5}(?:/|\Z))[^\s@"'<>]*@)""")
+_USER_OF_SSH = re.compile(r"(?:git\+)?ssh://[^\s/:@]+@(?=[^\s@]*\Z)")
 _TOKENS = (  # what the tokens of well-known services look like
     r"(?:A3T[A-Z0-9]|AKIA|ASIA|AGPA|AIDA|AROA|ABIA|ACCA)[A-Z0-9]{12,}",  # AWS
     r"gh[pousr]_[A-Za-z0-9]{10,}",
@@ -119,6 +122,20 @@ def mask_text(text: str, known: Iterable[str] = ()) -> str:
     return text
 
 
+def mask_address(address: str) -> str:
+    """An address without user and password, and without what its query has of secrets, such as a signature.
+
+    The user of an address of ssh without a password stays: it is that of the service, and without it nobody gets in.
+
+    >>> mask_address("https://ada:hunter2@host/x?X-Amz-Signature=ab&part=1"), mask_address("ssh://git@host/x")
+    ('https://host/x?X-Amz-Signature=***&part=1', 'ssh://git@host/x')
+    """
+    service = _USER_OF_SSH.match(address)
+    if service is not None:
+        return service[0] + mask_text(address[service.end() :])
+    return mask_text(address).replace(f"://{HIDDEN}@", "://")
+
+
 def masked(arguments: Sequence[str], known: Iterable[str] = ()) -> list[str]:
     """A command line in which values that look like secrets, and those `known`, read ``***``.
 
@@ -151,8 +168,48 @@ def masked_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 def secret_values(variables: Mapping[str, str]) -> list[str]:
     """The values of variables named like secrets, longest first, that are long enough to be found in other texts."""
-    found = {value for name, value in variables.items() if len(value) >= 8 and names_secret(name)}
+    found = {value for name, value in variables.items() if len(value) >= _FINDABLE and names_secret(name)}
     return sorted((value for value in found if not value.startswith(("/", "~"))), key=len, reverse=True)
+
+
+def masked_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values without secrets: of what has a secret's name only true, false and null stay, of any text the rest.
+
+    >>> masked_values({"lr": 0.1, "db": {"user": "ada", "password": "hunter2"}, "url": "s3://k:s@b/x"})
+    {'lr': 0.1, 'db': {'user': 'ada', 'password': '***'}, 'url': 's3://***@b/x'}
+    """
+    known = secrets_among(values)
+    return {key: _masked_value(item, names_secret(key), known) for key, item in values.items()}
+
+
+def secrets_among(values: Mapping[str, Any]) -> list[str]:
+    """The texts below names of secrets, longest first, that are long enough to be found in other texts."""
+    found = {text for key, item in values.items() for text in _secret_texts(item, names_secret(key))}
+    return sorted((text for text in found if len(text) >= _FINDABLE), key=len, reverse=True)
+
+
+def _secret_texts(value: Any, is_secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _secret_texts(item, is_secret or names_secret(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_texts(item, is_secret)
+    elif is_secret and isinstance(value, str):
+        yield value
+
+
+def _masked_value(value: Any, is_secret: bool, known: Sequence[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: _masked_value(item, is_secret or names_secret(key), known) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked_value(item, is_secret, known) for item in value]
+    if isinstance(value, str) and not is_secret:
+        return mask_text(value, known)
+    tells_nothing = value is None or value == "" or isinstance(value, bool)
+    return HIDDEN if is_secret and not tells_nothing else value
 
 
 def _hides(name: str, value: str) -> bool:
