@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .kinds import is_dataset, is_model, is_tokenizer
+from .kinds import is_dataset, is_model, is_table, is_tokenizer
 
 _COMPARED = (
     "base",
@@ -42,7 +42,7 @@ def is_evaluation(content: str, state: str, used: Iterable[UsedVersion], made: I
     """
     every = list(used)
     own = next((version.type for version in every if version.content == content), None)
-    if own is None or state != "finished" or any(is_model(kind) or is_dataset(kind) for kind in made):
+    if own is None or state != "finished" or any(map(_is_measured_itself, made)):
         return False
     roles: dict[str, set[str]] = {}
     for version in every:
@@ -50,6 +50,11 @@ def is_evaluation(content: str, state: str, used: Iterable[UsedVersion], made: I
             roles.setdefault(version.content, set()).add((version.role or "").lower())
     judged = [name for name, said in roles.items() if not all(role.startswith(_COMPARED) for role in said)]
     return len(roles) == 1 or judged == [content]
+
+
+def _is_measured_itself(kind: str) -> bool:
+    """Whether metrics of the run that made such a version are about it; a table is as likely a result."""
+    return is_model(kind) or (is_dataset(kind) and not is_table(kind))
 
 
 def _is_rival(kind: str, own: str) -> bool:

@@ -24,6 +24,15 @@ def is_dataset(type_name: str) -> bool:
     return bool(_DATA & _words(type_name))
 
 
+def is_table(type_name: str) -> bool:
+    """Whether a type's name says that it is a table, which may be a result as well as data.
+
+    >>> is_table("run_table"), is_table("dataset")
+    (True, False)
+    """
+    return "table" in _words(type_name)
+
+
 def is_tokenizer(type_name: str) -> bool:
     """Whether a type's name says that it is a tokenizer, which is part of a model.
 

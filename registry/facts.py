@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import decimal
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,11 @@ from typing import Any
 
 from ..artifacts.manifest import Entry
 from ..artifacts.names import ArtifactName
+from ..artifacts.recorded import shown as shown_number
 from ..artifacts.references import References
 from ..artifacts.version import Version
 from ..lineage import Catalog, LineageGraph, RunFacts, run_facts, unobserved_runs, untracked_count
+from ..lineage.evaluations import UsedVersion, is_evaluation
 from ..storage.errors import CommError, Error, NotFoundError, ReferenceChangedError, UsageError
 from .expressions import Fact, Step
 from .judging import Found, Missing, NoIncumbent, shown
@@ -155,16 +157,39 @@ class Subject:
             dataset = self._around.resolve(wanted, self._source.name)
         except (NotFoundError, UsageError) as error:  # or it is no name at all
             return Missing(str(error))
-        found = self._around.catalog.rows(
+        mine = [str(self._source.name), *self._source.state.links]
+        candidates = self._around.catalog.rows(
             "SELECT run_id FROM runs WHERE state = 'finished'"
             " AND run_id IN (SELECT run_id FROM uses WHERE version_id IN (SELECT unnest(?::VARCHAR[])))"
             " AND run_id IN (SELECT u.run_id FROM uses u JOIN version_creations c USING (version_id)"
             " WHERE c.digest = ?)"
-            " ORDER BY finished_at DESC, run_id LIMIT 1",
-            [[str(self._source.name), *self._source.state.links], dataset.state.digest],
+            " ORDER BY finished_at DESC, run_id",
+            [mine, dataset.state.digest],
         )
-        run = run_facts(self._around.catalog, found[0][0]) if found else None
-        return run or Missing(f"no finished run used it with {dataset.name.short}")
+        for (run_id,) in candidates:
+            if self._has_evaluated(run_id):
+                return run_facts(self._around.catalog, run_id) or Missing(f"run {run_id} was deleted")
+        if candidates:
+            return Missing(
+                f"{candidates[0][0]}, which used it with {dataset.name.short}, made or compared with something else"
+            )
+        return Missing(f"no finished run used it with {dataset.name.short}")
+
+    def _has_evaluated(self, run_id: str) -> bool:
+        """Whether what a run has measured is said of this version, and not of another that it used or made."""
+        used = self._around.catalog.rows(
+            "SELECT coalesce(c.digest, u.version_id), coalesce(t.type, ''), u.role FROM uses u"
+            " LEFT JOIN version_creations c USING (version_id)"
+            " LEFT JOIN collections t ON t.project = c.project AND t.collection = c.collection WHERE u.run_id = ?",
+            [run_id],
+        )
+        made = self._around.catalog.rows(
+            "SELECT DISTINCT t.type FROM productions p JOIN version_creations c USING (version_id)"
+            " JOIN collections t ON t.project = c.project AND t.collection = c.collection WHERE p.run_id = ?",
+            [run_id],
+        )
+        versions = [UsedVersion(*row) for row in used]
+        return is_evaluation(self._source.state.digest, "finished", versions, [row[0] for row in made])
 
     def _git(self, name: str) -> Found:
         if self.run is None:
@@ -257,22 +282,14 @@ def _found_in(values: Mapping[str, Any], path: Sequence[str], where: str) -> Fou
         if key not in value:
             return Missing(f"{'.'.join(path)} is not in the {where}")
         value = value[key]
-    if isinstance(value, Mapping) and len(value) == 1:
-        value = _number_in(value)
+    value = shown_number(value)
+    if isinstance(value, decimal.Decimal):
+        value = float(value)
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list) and all(isinstance(item, (bool, int, float, str)) for item in value):
         return list(value)
     return Missing(f"{'.'.join(path)} in the {where} is neither number, text nor list of them")
-
-
-def _number_in(stored: Mapping[str, Any]) -> Any:
-    """A number that JSON does not have, as it is stored; else what was given."""
-    for key, kind in (("_float", float), ("_int", int), ("_decimal", float)):
-        if isinstance(stored.get(key), str):
-            with contextlib.suppress(ValueError):
-                return kind(stored[key])
-    return stored
 
 
 class Facts:

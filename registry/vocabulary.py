@@ -27,8 +27,8 @@ WORDS: Sequence[Word] = (
     Word(
         'eval("DATASET").METRIC',
         "number",
-        "the same of the newest finished run that used both the version and that dataset, by content; a name without"
-        " a project is of the version's own",
+        "the same of the newest finished run that used both the version and that dataset, by content, and evaluated"
+        " no other model; a name without a project is of the version's own",
     ),
     Word("incumbent.exists", "true or false", "whether the alias points to a version now"),
     Word(

@@ -92,7 +92,7 @@ class PolicyFacts:
     """A policy that a version has passed."""
 
     subject: Subject
-    name: str  # URI of where the policy stands; before 0.2 it was the same without art://
+    name: str  # URI of where the policy stands
     policy: str  # digest of its file, BLAKE3
     time: str
     properties: Sequence[str]  # the clauses that hold

@@ -90,6 +90,21 @@ def test_evaluation_is_taken_from_another_dataset_or_an_older_run() -> None:
     assert judged(other, 'eval("golden:v0").accuracy >= 0.8')[0] == "undecided"
 
 
+def test_score_of_another_model_counts() -> None:
+    dataset("golden", "a\n1\n")
+    old, new = train(0.8), train(0.9)
+    with lineart.init(project="churn", job_type="evaluate") as run:
+        run.use_artifact(new, role="candidate")
+        run.use_artifact(old, role="baseline")
+        run.use_artifact("golden:v0")
+        run.log({"f1": 0.97, "seen": 2**70})
+    rule = 'eval("golden:v0").f1 >= 0.9'
+    assert judged(new, rule) == ("pass", 'eval("golden:v0").f1 = 0.97')
+    assert judged(new, 'eval("golden:v0").seen > 1e20')[0] == "pass"
+    verdict, values = judged(old, rule)
+    assert (verdict, "made or compared with something else" in values) == ("undecided", True)
+
+
 @pytest.mark.parametrize(
     "rule, verdict, values",
     [
