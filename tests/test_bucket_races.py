@@ -67,6 +67,7 @@ def _race(tmp_path: Path, processes: int, versions: int) -> None:
     assert len(store.catalog().rows("SELECT DISTINCT run_id FROM edges")) == processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [(0.0, 0.0), (0.2, 0.1)], ids=["good line", "bad line"])
 def test_racing_processes_lose_or_double_nothing(
     bucket: str, tmp_path: Path, rates: tuple[float, float]

@@ -181,6 +181,7 @@ def test_long_race_of_writers_and_collectors_loses_a_byte(tmp_path: Path) -> Non
     race(dict(builders.environment(tmp_path)), tmp_path, writers=4, seconds=60, kill=True)
 
 
+@pytest.mark.slow
 def test_racing_writers_and_collectors_on_a_bucket_lose_a_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

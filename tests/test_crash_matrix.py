@@ -294,6 +294,7 @@ def _on_s3(
     _matrix(tmp_path, action, kind, stride, lambda at: f"{bucket}/case-{at}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["killed before", "answer lost"])
 @pytest.mark.parametrize("action", ["log", "sync"])
 def test_steps_on_s3(

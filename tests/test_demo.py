@@ -42,6 +42,7 @@ def test_demo_promotes_stores_nothing_twice_and_leaves_a_store_to_look_at(
     assert (place / "lineage.svg").exists() == (shutil.which("dot") is not None)
 
 
+@pytest.mark.slow
 def test_model_of_the_demo_comes_out_the_same_in_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_model_of_the_demo_comes_out_the_same_in_an_empty_folder(
     assert (tmp_path / "empty/work/train.py").is_file()
 
 
+@pytest.mark.slow
 def test_second_demo_takes_a_new_folder_and_a_full_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lineart-demo").mkdir()
     full = tmp_path / "full"

@@ -273,6 +273,7 @@ def peak_of_looking(url: str, honest: str) -> tuple[int, list[str]]:
     return builders.peak_bytes() - before, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_bomb_fills_the_memory(store: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "honest").mkdir()

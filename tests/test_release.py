@@ -97,6 +97,7 @@ def policy_uris() -> set[str]:
     return {statement["predicate"]["verifier"]["policy"]["uri"] for statement in said}
 
 
+@pytest.mark.slow
 def test_steps_of_the_pipelines_release_refuse_and_roll_back(pipeline: Path) -> None:
     shell(github("the policy of the repository is the one in the store"), "")
     judged = shell(github("judge, and show every value"), "digits/classifier:v1")

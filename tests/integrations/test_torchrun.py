@@ -37,6 +37,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_ranks_of_torchrun_write_one_run(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
     art = str(Path(sys.executable).with_name("art"))

@@ -199,6 +199,7 @@ def test_lost_answer_hides_the_winner(place: PostgresPlace, postgres: PostgresSe
     assert found_in(place.log()) == ["x", "y", "ours"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_faults_lose_an_acknowledged_commit(
     place: PostgresPlace, postgres: PostgresServer, seed: int

@@ -215,6 +215,7 @@ def test_checksum_of_the_service_decides_where_the_etag_is_no_md5(
     backend.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("earlier", [{}, {1: slice_of(1), 4: slice_of(4)}])
 def test_two_who_send_the_same_pack_at_once_disturb_each_other(
     watched: Watched, url: str, earlier: dict[int, bytes]

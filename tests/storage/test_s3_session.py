@@ -95,6 +95,7 @@ def test_stalled_transfer_is_not_tried_again(url: str, proxy: Any, call: str) ->
     backend.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_slow_transfer_is_taken_for_a_stalled_one(url: str, proxy: Any, call: str) -> None:
     limit_s = 1.0

@@ -259,6 +259,7 @@ def _killed_sync(chance: random.Random) -> None:
         sender.wait()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_every_snapshot_is_committed_exactly_once(bucket: str) -> None:
     _kill_and_send(5)
 

@@ -165,6 +165,7 @@ def test_run_that_goes_on_has_what_waits_in_the_outbox(bucket: str) -> None:
     assert values("team/p/r", "x") == [0, 1]
 
 
+@pytest.mark.slow
 def test_next_run_sends_by_itself(bucket: str) -> None:
     with lineart.init(project="team/p", id="away", mode="offline") as run:
         run.log_artifact(artifact("data", "mine"))
@@ -193,6 +194,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert body("data:v0") == "mine"
 
 
+@pytest.mark.slow
 def test_send_that_is_killed_or_loses_answers_sends_once(bucket: str) -> None:
     chance = random.Random(5)
     with lineart.init(project="team/p", id="before") as run:

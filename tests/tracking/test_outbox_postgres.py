@@ -86,6 +86,7 @@ def test_offline_run_needs_the_database(database: PostgresServer) -> None:
     assert len(list(lineart.Api().run("team/p/offline").scan_history())) == 1
 
 
+@pytest.mark.slow
 def test_bucket_that_goes_away_leaves_versions_without_bytes(database: PostgresServer) -> None:
     with lineart.init(project="team/p", id="caught") as run:
         run.log_artifact(artifact("data", "one")).wait()
@@ -99,6 +100,7 @@ def test_bucket_that_goes_away_leaves_versions_without_bytes(database: PostgresS
     check_all_is_there("zero", "one", "two")
 
 
+@pytest.mark.slow
 def test_database_that_goes_away_stops_a_run(database: PostgresServer) -> None:
     with lineart.init(project="team/p", id="caught") as run:
         run.log_artifact(artifact("data", "one")).wait()
