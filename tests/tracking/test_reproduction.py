@@ -128,6 +128,68 @@ def test_code_of_c_is_run_again(place: Path, tmp_path: Path) -> None:
     assert again(way("model:v0"), tmp_path / "fresh").verdict == "same"
 
 
+OWN = """
+import lineart
+with lineart.init(project="team/digits") as run:
+    def more():
+        text = run.use_artifact("data:latest").open("x.csv", "r").read()
+        data = lineart.Artifact("data", "dataset")
+        with data.new_file("x.csv") as file:
+            file.write(text + "5,6\\n")
+        run.log_artifact(data).wait()
+    more()
+    more()
+    text = run.use_artifact("data:latest").open("x.csv", "r").read()
+    model = lineart.Artifact("model", "model")
+    with model.new_file("w") as file:
+        file.write(text)
+    run.log_artifact(model)
+"""
+
+
+def test_what_the_run_made_itself_is_not_there_before_it(place: Path, tmp_path: Path) -> None:
+    (place / "train.py").write_text(OWN)
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert [(item.name, item.aliases) for item in found.inputs] == [("team/digits/data:v0", ("latest",))]
+    assert (again(found, tmp_path / "fresh").verdict, found.notes) == ("same", ())
+    run_python(place, "train.py")
+    known = way("model:v1")
+    assert [item.name for item in known.inputs] == ["team/digits/data:v2"]
+    assert again(known, tmp_path / "second").verdict == "same"
+
+
+def test_content_that_was_there_before_the_run_logged_it_again_moves_no_alias(
+    place: Path, tmp_path: Path
+) -> None:
+    (place / "train.py").write_text(OWN.replace("text + ", ""))
+    change_data()
+    with lineart.init(project="team/digits", settings={"git": False}) as run:
+        run.log_artifact(scenario.draft("data", {"x.csv": "5,6\n"}))
+    change_data()  # latest goes back to v1
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert [(item.name, item.aliases) for item in found.inputs] == [
+        ("team/digits/data:v1", ("latest",)),
+        ("team/digits/data:v2", ()),
+    ]
+    assert (again(found, tmp_path / "fresh").verdict, found.notes) == ("same", ())
+
+
+def test_alias_that_others_moved_during_the_run_is_noted(place: Path) -> None:
+    with lineart.init(project="team/digits", settings={"git": False}) as run:
+        run.use_artifact("data:latest")
+        log_draft(scenario.workspace(), scenario.draft("data", {"x.csv": "3,4\n"}))
+        run.use_artifact("data:latest")
+        run.log_artifact(scenario.draft("model", {"w": "1"}))
+    found = way("model:v0")
+    assert [item.aliases for item in found.inputs] == [("latest",), ()]
+    assert "alias latest of data moved from v0 to v1 during the run" in found.notes[0]
+    steps = replace(found, obstacles=()).steps
+    lines = next(step for step in steps if step.kind == "inputs").lines
+    assert [line.split()[1] for line in lines] == ["init", "pull", "pull", "alias", "get", "get"]
+
+
 def test_link_is_made_anew_as_its_source(place: Path) -> None:
     (place / "train.py").write_text(TRAIN)
     run_python(place, "train.py", "1")

@@ -162,11 +162,16 @@ class _Reader:
     # Inputs
 
     def _inputs(self, run_id: str) -> list[Input]:
+        """What the run has used of others: what it had made itself before, the command makes again."""
         used = self.catalog.rows(
             "SELECT version_id, role, time, position FROM edges WHERE kind = 'used' AND run_id = ? ORDER BY position",
             [run_id],
         )
-        inputs = []
+        produced = dict(
+            self.catalog.rows("SELECT version_id, is_new FROM productions WHERE run_id = ?", [run_id])
+        )
+        inputs: list[Input] = []
+        led: dict[tuple[str, str], str] = {}  # collection, alias → the version that it led to first
         for name, role, time, position in used:
             origin, plain = split_external(name)
             if origin is not None:
@@ -174,10 +179,23 @@ class _Reader:
                     f'input {plain} lies in another store; fetch it from there with "art pull"'
                 )
                 continue
+            if produced.get(name):
+                continue
             fault = self._fault(name)
             if fault:
                 self.obstacles.append(f"input {name} {fault}")
-            inputs.append(Input(name=name, role=role, aliases=self._aliases(name, run_id, time, position)))
+            collection, _, version = name.rpartition(":")
+            first = []
+            for alias in self._aliases(name, run_id, time, position):
+                known = led.setdefault((collection, alias), version)
+                if known == version:
+                    first.append(alias)
+                elif name not in produced:
+                    self.notes.append(
+                        f"alias {alias} of {collection.rpartition('/')[2]} moved from {known} to {version} during"
+                        f" the run; here it leads to {known} as long as the command does not move it"
+                    )
+            inputs.append(Input(name=name, role=role, aliases=tuple(first)))
         return inputs
 
     def _fault(self, name: str) -> str:

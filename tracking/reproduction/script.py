@@ -90,8 +90,9 @@ def _inputs(made: Reproduction) -> Iterator[str]:
     own = f'--store "$here/{STORE}"'
     yield f'art init "$here/{STORE}" --no-config --entity {shlex.quote(entity)}'
     for item in made.inputs:
+        yield f'art pull "$from" {shlex.quote(item.name)} {own} -p {shlex.quote(made.project)}'
+    for item in made.inputs:  # after all of them: each that comes moves "latest"
         name = shlex.quote(item.name)
-        yield f'art pull "$from" {name} {own} -p {shlex.quote(made.project)}'
         for alias in item.aliases:
             yield f"art alias {name} {shlex.quote(alias)} {own}"
         folder = shlex.quote(posixpath.join(made.folder, item.folder))
