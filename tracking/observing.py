@@ -55,6 +55,8 @@ _CODE = frozenset(
 _OTHER_EVENTS = frozenset({"os.rename", "sqlite3.connect", "urllib.Request", "http.client.send"})
 _FSSPEC_READS = frozenset({"_cat", "_cat_file", "_cat_ranges", "_get", "_get_file"})
 
+_LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+
 _log = logging.getLogger("lineart")
 _observing: tuple[Observer, ...] = ()
 _is_installed = False
@@ -77,11 +79,15 @@ class Observer:
         self._folders = tuple(os.path.join(place, "") for place in places)
         self._files = frozenset(places)
         self._urls = tuple(root.rstrip("/") for root in roots if "://" in root)
-        self._without = tuple(os.path.join(os.path.realpath(place), "") for place in without)
+        self._log_path = os.path.abspath(folder / OBSERVED)
+        hidden = [os.path.join(os.path.realpath(place), "") for place in without]
+        self._without = (*hidden, self._log_path)
         self._known: dict[str, None] = {}
         self._more = 0
-        self._file = os.open(folder / OBSERVED, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        self._write({"roots": list(roots), "home": os.getcwd()})
+        self._head = {"roots": list(roots), "home": os.getcwd()}
+        self._file = os.open(self._log_path, _LOG_FLAGS | os.O_CREAT, 0o666)
+        self._identity = _identity(self._file)
+        self._write(self._head)
 
     def start(self) -> None:
         """Begin to observe."""
@@ -98,9 +104,16 @@ class Observer:
         self._leave()
         if self._file < 0:
             return b""
-        size = os.fstat(self._file).st_size
-        found = os.pread(self._file, size, 0)
-        os.close(self._file)
+        try:
+            file = self._descriptor()
+        except (
+            OSError
+        ) as error:  # the folder is gone, and what was seen with it: that is what there is to say
+            self._file = -1
+            lines = self._head, {"ended": f"{type(error).__name__}: {error}"}
+            return b"".join(orjson.dumps(line) + b"\n" for line in lines)
+        found = os.pread(file, os.fstat(file).st_size, 0)
+        os.close(file)
         self._file = -1
         return found
 
@@ -200,7 +213,21 @@ class Observer:
         self._write({"t": time.time_ns(), **line})
 
     def _write(self, line: dict[str, Any]) -> None:
-        os.write(self._file, orjson.dumps(line) + b"\n")
+        os.write(self._descriptor(), orjson.dumps(line) + b"\n")
+
+    def _descriptor(self) -> int:
+        """Our file, opened again when somebody closed it: a daemon closes all that it has, and the number goes on."""
+        with contextlib.suppress(OSError):
+            if _identity(self._file) == self._identity:
+                return self._file
+        self._file = os.open(self._log_path, _LOG_FLAGS)
+        self._identity = _identity(self._file)
+        return self._file
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
 
 
 def note_download(folder: str, version: str) -> None:

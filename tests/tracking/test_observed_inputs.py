@@ -316,6 +316,34 @@ with start():
     assert found.omitted >= 1  # that something is missing is known
 
 
+def test_file_of_the_user_that_got_the_number_of_ours_gets_none_of_our_lines(data: Path) -> None:
+    found = run_script("""
+with start():
+    open("data/a.csv").read()
+    child = os.fork()
+    if child == 0:  # as a daemon does
+        os.closerange(3, 256)
+        kept = [os.open(f"mine{number}", os.O_RDWR | os.O_CREAT) for number in range(20)]
+        open("data/b.csv").read()
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.closerange(3, 256)
+    kept = [os.open(f"ours{number}", os.O_RDWR | os.O_CREAT) for number in range(20)]
+    open("data/sub/c.csv").read()
+    sys.stdout.flush()
+    seen = lineart.tracking.observing._observing[0].stop()
+    assert b"c.csv" in seen and b"b.csv" in seen, seen
+    for number in kept: os.fstat(number)  # none of them was closed
+    os._exit(0)
+""")
+    assert uris(found) == ["data/a.csv", "data/b.csv", "data/sub/c.csv"]
+    assert [
+        file.name
+        for file in data.parent.iterdir()
+        if file.stem[:4] in ("mine", "ours") and file.stat().st_size
+    ] == []
+
+
 def test_root_that_is_the_working_folder_leaves_out_code_and_store() -> None:
     Path("module.py").write_text("text = open('data/a.csv').read()\n", encoding="utf-8")
     found = run_script("""
