@@ -143,11 +143,21 @@ def _table(
             shutil.copyfileobj(source, written, 1 << 18)
         files.append(file)
     try:
-        return [compare_tables(change.path, *files)]
+        found = compare_tables(change.path, *files)
     except duckdb.Error as error:
-        reason = str(error).strip().splitlines()[0]
-        left_out.append(f"table {change.path}: it cannot be read as one ({reason[:200]})")
+        reason = _cause(str(error))
+        for file in files:
+            reason = reason.replace(str(file), f"{file.stem.partition('.')[0]}: {change.path}")
+        left_out.append(f"table {change.path}: it cannot be read as one ({reason[:300]})")
         return []
+    left_out += [f"table {change.path}: {text}" for text in found.left_out]
+    return [found]
+
+
+def _cause(message: str) -> str:
+    """What DuckDB says happened: not the line that it read, nor what could be done, nor how the file was read."""
+    lines = message.strip().partition("\n\n")[0].partition("\nPossible ")[0].splitlines()
+    return "; ".join(line.strip() for line in lines if not line.startswith("Original Line:"))
 
 
 # Inputs
@@ -269,6 +279,8 @@ def _short(commit: str | None) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
+        if set(value) == {"_float"}:  # as the log has what JSON cannot say
+            return str(value["_float"])
         return ", ".join(f"{key} {part}" for key, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
+import lineart
 import scenario
 from lineart.lineage import deep_diff
 from lineart.lineage.deep_diff import DeepDiff
@@ -112,6 +114,38 @@ def test_table_that_cannot_be_read_is_left_out(place: Path) -> None:
     for content in ("1", "2"):
         log_draft(workspace, scenario.draft("bad", {"t.parquet": content}))
     assert "cannot be read as one" in compared("bad:v0", "bad:v1").left_out[0]
+
+
+@pytest.mark.parametrize(
+    "path, content, words",
+    [
+        ("t.parquet", "x" * 100, "No magic bytes found at end of file 'after: t.parquet'"),
+        ("t.csv", "a,b\n" + "1,2\n" * 30_000 + "1,2,3\n", "Expected Number of Columns: 2 Found: 3)"),
+        ("t.csv.gz", "x" * 100, "not a GZIP stream: after: t.csv.gz"),
+    ],
+)
+def test_cause_is_told_of_a_table_that_cannot_be_read(
+    place: Path, path: str, content: str, words: str
+) -> None:
+    workspace = scenario.workspace()
+    good = "SELECT 1 AS a, 2 AS b"
+    duckdb.execute(f"COPY ({good}) TO '{place / path}'")
+    draft = lineart.Artifact("bad", "dataset")
+    draft.add_file(str(place / path), path)
+    log_draft(workspace, draft)
+    log_draft(workspace, scenario.draft("bad", {path: content}))
+    said = compared("bad:v0", "bad:v1").left_out[0]
+    assert words in said
+    assert "lineart-diff" not in said
+    assert "Original Line" not in said
+
+
+def test_number_that_json_does_not_have_is_told_as_people_write_it(place: Path) -> None:
+    train(place, 1, "data:v0", "nan")
+    train(place, 2, "data:v0", "0.1")
+    assert ("config", "lr: nan → 0.1") in [
+        (e.kind, e.text) for e in compared("model:v0", "model:v1").explanations
+    ]
 
 
 def test_packages_are_compared_by_name(place: Path) -> None:
