@@ -226,7 +226,7 @@ def _explanations(found: DeepDiff, sides: tuple[Why, Why]) -> list[Explanation]:
     commit = found.made.code.get("commit")
     if found.code.saved:
         said.append(Explanation("code", f"the saved code: {_lines(found.code.saved)}"))
-    elif commit is not None:
+    elif commit is not None and (found.code.commits or not found.code.is_whole):
         words = f": {_lines(found.code.commits)}" if found.code.commits else ""
         said.append(Explanation("code", f"commit {_short(commit[0])} → {_short(commit[1])}{words}"))
     if found.code.uncommitted:

@@ -11,7 +11,7 @@ import pytest
 
 import lineart
 import scenario
-from lineart.lineage import deep_diff
+from lineart.lineage import code_diff, deep_diff
 from lineart.lineage.deep_diff import DeepDiff
 from lineart.storage.errors import Error
 from lineart.tracking import log_draft
@@ -97,6 +97,56 @@ def test_commits_are_compared_by_git_and_what_was_not_committed_by_itself(place:
     assert elsewhere.code.commits == ""
     assert "read() * 3" in elsewhere.code.saved
     assert "not in a repository here" in elsewhere.code.notes[0]
+
+
+@pytest.fixture
+def repository(place: Path) -> Path:
+    """A repository with the script, and a first run of it with changes that were not committed."""
+    (place / "train.py").write_text(TRAIN.replace("FACTOR", "1"))
+    (place / "other.txt").write_text("1\n")
+    (place / "image.bin").write_bytes(b"\0\1")
+    git(place, "init", "-q")
+    git(place, "add", ".")
+    git(place, "commit", "-q", "-m", "one")
+    (place / "image.bin").write_bytes(b"\0\2")
+    train(place, 2, "data:v0", "0.1")
+    return place
+
+
+def test_changes_that_were_committed_after_the_run_are_no_difference(repository: Path) -> None:
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 2, "data:v1", "0.1")
+    files = {path: path.read_bytes() for path in (repository / ".git").rglob("*") if path.is_file()}
+    found = compared("model:v0", "model:v1", repository)
+    assert not found.code.differs
+    assert "commit" in found.made.code
+    assert "code" not in [explanation.kind for explanation in found.explanations]
+    left = {path: path.read_bytes() for path in (repository / ".git").rglob("*") if path.is_file()}
+    assert left == files, "it has written into the repository"
+
+
+def test_code_is_compared_as_it_ran_and_each_file_once(repository: Path) -> None:
+    (repository / "other.txt").write_text("2\n")
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 3, "data:v0", "0.1")
+    found = compared("model:v0", "model:v1", repository).code
+    assert "+++ b/other.txt" in found.commits
+    assert "train.py" not in found.commits
+    changed = [line for line in found.uncommitted.splitlines() if line[:2] in ("- ", "+ ") and "csv" in line]
+    assert [line[0] + line[-4:] for line in changed] == ["-* 2)", "+* 3)"]
+    assert "image.bin" not in found.commits + found.uncommitted
+
+
+def test_patch_that_does_not_apply_is_compared_by_itself(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 3, "data:v0", "0.1")
+    assert code_diff.whole_diff(repository, ("HEAD", "no patch"), ("HEAD", "")) is None
+    assert code_diff.whole_diff(repository, ("HEAD", "\ufffd"), ("HEAD", "")) is None
+    monkeypatch.setattr(code_diff, "whole_diff", lambda *given: None)
+    found = compared("model:v0", "model:v1", repository).code
+    assert (bool(found.commits), bool(found.uncommitted), found.is_whole) == (True, True, False)
 
 
 def test_tables_are_compared_within_the_limits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
