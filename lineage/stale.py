@@ -137,11 +137,29 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked:
+    """A reference whose place gave no answer, and the versions that have it."""
+
+    versions: tuple[str, ...]
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceReport:
-    """What asking for references has found: versions with one that changed, and how many could not be asked."""
+    """What asking for references has found: versions with one that changed, and what could not be asked.
+
+    `uncompared` counts references that are there and of which nothing was recorded that could be compared.
+    """
 
     changed: Mapping[str, str]  # version → what changed
-    unanswered: int
+    unasked: tuple[Unasked, ...] = ()
+    uncompared: int = 0
+
+    @property
+    def unanswered(self) -> int:
+        """How many references could not be asked."""
+        return len(self.unasked)
 
 
 def judged_versions(catalog: Catalog, projects: Sequence[str], *, everything: bool = False) -> list[str]:
@@ -195,14 +213,18 @@ def ask_references(
     What has not answered after `timeout_s` seconds, or refuses, counts as unanswered.
     """
     changed: dict[str, str] = {}
-    unanswered = 0
-    for owners, said in _asked(_by_place(versions), references.check, timeout_s):
+    unasked, uncompared = [], 0
+    wanted = _by_place(versions)
+    for entry, said in _asked(wanted, references.check, timeout_s).items():
+        owners = tuple(dict.fromkeys(wanted[entry]))
         if isinstance(said, (ReferenceChangedError, NotFoundError)):
             for name in owners:
                 changed.setdefault(name, str(said))
         elif said is not None:
-            unanswered += 1
-    return ReferenceReport(changed, unanswered)
+            unasked.append(Unasked(owners, entry.target or entry.path, " ".join(str(said).split())))
+        elif all(fact is None for fact in (entry.size_bytes, entry.etag, entry.version_id, entry.checksum)):
+            uncompared += 1
+    return ReferenceReport(changed, tuple(unasked), uncompared)
 
 
 def _by_place(versions: Sequence[Version]) -> dict[Entry, list[str]]:
@@ -217,8 +239,8 @@ def _by_place(versions: Sequence[Version]) -> dict[Entry, list[str]]:
 
 def _asked(
     wanted: Mapping[Entry, list[str]], check: Callable[[Entry], None], timeout_s: float
-) -> list[tuple[list[str], Exception | None]]:
-    """Of each entry its owners and None, or what came instead. A place that hangs is left to its daemon thread."""
+) -> dict[Entry, Exception | None]:
+    """Of each entry None, or what came instead. A place that hangs is left to its daemon thread."""
     waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
     for entry in wanted:
         waiting.put(entry)
@@ -247,4 +269,4 @@ def _asked(
         thread.join(max(deadline - time.monotonic(), 0))
     late = TimeoutError(f"no answer within {timeout_s} s")
     known = dict(answers)
-    return [(owners, known.get(entry, late)) for entry, owners in wanted.items()]
+    return {entry: known.get(entry, late) for entry in wanted}

@@ -270,3 +270,13 @@ def test_places_that_do_not_answer_are_counted_and_hold_up_nobody(tmp_path: Path
     report = ask_references([version], places, timeout_s=0.5)  # type: ignore[arg-type]
     places.stuck.set()
     assert (dict(report.changed), report.unanswered) == ({f"{HOME}/data:v0": "it changed"}, 3)
+    assert [unasked.reason for unasked in report.unasked] == [
+        "no answer",
+        "of some file system",
+        "no answer within 0.5 s",
+    ]
+    assert (report.unasked[0].versions, report.unasked[0].place) == (
+        (f"{HOME}/data:v0",),
+        "file:///nowhere/away",
+    )
+    assert report.uncompared == 1
