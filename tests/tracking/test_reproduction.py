@@ -285,6 +285,17 @@ def test_exec_logs_again_what_it_was_told_to_log(place: Path, tmp_path: Path) ->
     assert again(found, tmp_path / "fresh").verdict == "same"
 
 
+def test_script_that_is_started_by_its_name_is_executable_again(place: Path, tmp_path: Path) -> None:
+    art = [sys.executable, "-c", "from lineart.cli.main import main; main()"]
+    (place / "make.sh").write_text('#!/bin/sh\nprintf "$1" > out.bin\n')
+    (place / "make.sh").chmod(0o755)
+    words = ["exec", "-p", "team/digits", "--log", "out.bin=made:model", "--", "./make.sh", "x"]
+    subprocess.run([*art, *words], cwd=place, check=True, capture_output=True)
+    found = way("made:v0")
+    assert again(found, tmp_path / "fresh").verdict == "same"
+    assert "cp saved/code/make.sh work/make.sh; chmod +x work/make.sh" in found.script
+
+
 def test_command_that_fails_says_its_last_line(place: Path, tmp_path: Path) -> None:
     (place / "train.py").write_text(
         TRAIN + "import os\nassert not os.path.exists('artifacts'), 'stop here'\n"

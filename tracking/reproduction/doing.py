@@ -123,6 +123,8 @@ class _Doing:
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy_out(files, item.path, target)
+                if self.wanted.is_program(item):
+                    target.chmod(target.stat().st_mode | 0o111)
 
     def _inside(self, path: Path) -> Path:
         """`path`, which a log has named. Raises: CannotReproduce when it leads out of the folder."""

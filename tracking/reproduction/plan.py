@@ -104,6 +104,13 @@ class Reproduction:
         """The name of the collection."""
         return self.short.partition(":")[0]
 
+    def is_program(self, item: SavedCode) -> bool:
+        """Whether a saved file is what the command starts: then it has to be executable, which a run does not save."""
+        words = self.command
+        if words[:2] == ("art", "exec"):
+            words = words[words.index("--") + 1 :]
+        return words[:1] == (item.target,)
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """The work, step by step; none where it cannot be done."""

@@ -82,7 +82,10 @@ def _code(made: Reproduction) -> Iterator[str]:
         target = shlex.quote(posixpath.normpath(posixpath.join(made.folder, item.target)))
         folder = shlex.quote(posixpath.dirname(posixpath.join(made.folder, item.target)))
         yield f'[ -e {target} ] || art run get {run} {shlex.quote(item.path)} --root {SAVED} --store "$from"'
-        yield f"[ -e {target} ] || {{ mkdir -p {folder}; cp {shlex.quote(f'{SAVED}/{item.path}')} {target}; }}"
+        copied = f"mkdir -p {folder}; cp {shlex.quote(f'{SAVED}/{item.path}')} {target}"
+        if made.is_program(item):
+            copied += f"; chmod +x {target}"
+        yield f"[ -e {target} ] || {{ {copied}; }}"
 
 
 def _inputs(made: Reproduction) -> Iterator[str]:
