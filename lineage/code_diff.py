@@ -60,7 +60,9 @@ def diff_code(
 ) -> CodeDiff:
     """Compare the code of two runs, each given as its id and what it captured. `repository` is a folder in one."""
     if before is None or after is None:
-        return CodeDiff(notes=("one side was made outside of a run: its code is not known",))
+        return CodeDiff(
+            notes=("one side was made outside of a run, or by one that is not here: its code is not known",)
+        )
     (left, old), (right, new) = before, after
     facts = [captured.get("git") or {} for captured in (old, new)]
     commits = [str(git["commit"]) if git.get("commit") else None for git in facts]

@@ -243,11 +243,10 @@ def _explanations(found: DeepDiff, sides: tuple[Why, Why]) -> list[Explanation]:
         if key in found.environment:
             before, after = found.environment[key]
             said.append(Explanation("environment", f"{key}: {_value(before)} → {_value(after)}"))
-    if any(side.run is None for side in sides):
-        said.append(
-            Explanation("unknown", "one side was logged outside of a run: what made it is not recorded")
-        )
-    elif not said:
+    alone = [side for side in sides if side.run is None]
+    for side in alone[:1]:
+        said.append(Explanation("unknown", f"one side {side.unknown}: what made it is not recorded"))
+    if not alone and not said:
         said.append(Explanation("unknown", "nothing that is recorded differs: chance, order or time may"))
     return said
 
