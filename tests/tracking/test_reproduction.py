@@ -123,6 +123,34 @@ def test_code_artifact_brings_modules_back(place: Path, tmp_path: Path) -> None:
     assert again(way("model:v0"), tmp_path / "fresh").verdict == "same"
 
 
+def test_code_artifact_goes_to_where_its_code_lay(place: Path, tmp_path: Path) -> None:
+    for name in ("src", "lib"):
+        (place / name).mkdir()
+        (place / name / f"of_{name}.py").write_text("FACTOR = 2\n")
+    head = "import sys\nsys.path += ['src', 'lib']\nimport of_src, of_lib\n"
+    code = TRAIN.replace("int(sys.argv[1])", "of_src.FACTOR * of_lib.FACTOR")
+    (place / "train.py").write_text(f'{head}{code}    run.log_code("src")\n    run.log_code("lib")\n')
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert again(found, tmp_path / "fresh").verdict == "same"
+    assert (tmp_path / "fresh/work/lib/of_lib.py").is_file()
+    assert [line.split()[4] for line in found.steps[0].lines if line.startswith("art get")] == [
+        "work/src",
+        "work/lib",
+    ]
+    code_roots = dict.fromkeys(found.code.artifacts, "../../away")
+    outside = replace(found, code=replace(found.code, roots=code_roots))
+    assert {outside.folder_of(name) for name in code_roots} == {"work"}
+
+
+def test_run_that_was_resumed_is_noted(place: Path) -> None:
+    (place / "train.py").write_text(TRAIN.replace("init(", 'init(id="one", resume="allow", '))
+    run_python(place, "train.py", "1")
+    assert way("model:v0").notes == ()
+    run_python(place, "train.py", "2")
+    assert "resumed" in way("model:v1").notes[0]
+
+
 def test_code_of_c_is_run_again(place: Path, tmp_path: Path) -> None:
     run_python(place, "-c", TRAIN, "2")
     assert again(way("model:v0"), tmp_path / "fresh").verdict == "same"
@@ -254,6 +282,23 @@ def test_script_that_git_does_not_track_comes_from_the_run(repository: Path, tmp
     run_python(repository, "new.py", "2")
     (repository / "new.py").unlink()
     assert again(way("model:v0", at=repository), tmp_path / "fresh").verdict == "same"
+
+
+def test_commit_that_was_never_pushed_is_fetched_from_where_it_is(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    git(repository, "push", "-q", "origin", "HEAD")
+    run_python(repository / "sub", "train.py")
+    pushed = way("model:v0", at=repository)
+    assert (pushed.notes, "fetch" in pushed.script) == ((), False)
+    git(repository, "commit", "-q", "-a", "-m", "second")
+    (repository / "sub/parts.py").write_text("FACTOR = 6\n")
+    run_python(repository / "sub", "train.py")
+    found = way("model:v1", at=repository)
+    assert "is on no branch of a remote" in found.notes[0]
+    git_lines = [line for line in found.steps[0].lines if line.startswith("git") and "apply" not in line]
+    subprocess.run(["sh", "-ec", "\n".join(git_lines)], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "code/sub/parts.py").read_text() == "FACTOR = 5\n"
 
 
 def test_commit_that_nobody_has_is_an_obstacle_without_saved_code(repository: Path, tmp_path: Path) -> None:

@@ -71,13 +71,15 @@ def _code(made: Reproduction) -> Iterator[str]:
     if code.commit is not None:
         source = code.remote or code.repository or ""
         yield f"git clone --no-checkout -- {shlex.quote(source)} {CLONE}"
+        if code.remote and code.repository and not code.is_pushed:
+            yield f"git -C {CLONE} fetch -- {shlex.quote(code.repository)} {shlex.quote(code.commit)}"
         yield f"git -C {CLONE} checkout --detach {shlex.quote(code.commit)}"
         if code.has_patch:
             yield f'art run get {run} {PATCH} --root {SAVED} --store "$from"'
             yield f'git -C {CLONE} apply "$here/{SAVED}/{PATCH}"'
     yield f"mkdir -p {shlex.quote(made.folder)}"
     for name in code.artifacts:
-        yield f'art get {shlex.quote(name)} --root {shlex.quote(made.folder)} --store "$from"'
+        yield f'art get {shlex.quote(name)} --root {shlex.quote(made.folder_of(name))} --store "$from"'
     for item in code.saved:
         target = shlex.quote(posixpath.normpath(posixpath.join(made.folder, item.target)))
         folder = shlex.quote(posixpath.dirname(posixpath.join(made.folder, item.target)))
