@@ -301,6 +301,8 @@ def _take(observer: Observer, event: str, args: tuple[Any, ...]) -> None:
 
 def _connected(observer: Observer, database: Any) -> None:
     """A database of SQLite: native code opens it, for reading and writing unless its URI says other."""
+    if not isinstance(database, str | bytes | os.PathLike):
+        return  # SQLite will refuse it
     path, flags = os.fsdecode(database), os.O_RDWR
     if path.startswith("file:") and not os.path.exists(path):
         address = urlsplit(path)

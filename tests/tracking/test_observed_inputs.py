@@ -153,6 +153,20 @@ with start():
     assert uris(found) == ["data/there.db"]
 
 
+def test_database_that_is_no_path_ends_no_observation() -> None:
+    found = run_script("""
+import contextlib, sqlite3
+with start():
+    for odd in (5, None):
+        with contextlib.suppress(TypeError): sqlite3.connect(odd)
+    sqlite3.connect(":memory:").close()
+    sqlite3.connect("file:data/a.csv?mode=memory", uri=True).close()
+    open("data/b.csv").read()
+""")
+    assert uris(found) == ["data/b.csv"]
+    assert found.omitted == 0
+
+
 def test_what_was_written_through_a_link_is_no_input() -> None:
     found = run_script("""
 os.symlink("data", "link")
