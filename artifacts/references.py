@@ -119,7 +119,8 @@ class References:
         uri = entry.target or ""
         system, path = self._open(uri)
         with _reading(uri):
-            now = self._remote_file(system, uri, system.info(path, **_version(system, entry)))
+            info = system.info(path, **_version(system, entry))
+            now = self._remote_file(system, uri, info, cheap=entry.checksum is None)
         self._compare(entry, now)
 
     @staticmethod

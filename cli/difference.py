@@ -63,8 +63,8 @@ def diff(
     With --json: before, after, files (a list of path, what, before_path, before_bytes, after_bytes, before_digest,
     after_digest), unchanged, changed_bytes; and metadata, config, code, summary (key: [before, after]),
     inputs (removed, added). With --deep also tables, input_changes (before, after, role, files), packages and
-    environment (key: [before, after]), code_diff (commits, uncommitted, saved, notes), explanations (kind, text),
-    left_out.
+    environment (key: [before, after]), code_diff (commits, uncommitted, saved, notes, is_whole), explanations (kind,
+    text), left_out.
 
     \b
     art diff classifier:v3 classifier:v4

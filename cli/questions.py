@@ -148,7 +148,7 @@ def why(name: str, as_json: bool) -> None:
     With --json: name, source (of a link: the version that it shows, else null), logged_by, exact, inputs (a list of
     name, role), untracked (a list of uri, size_bytes, digest, found_in; null when nobody observed), untracked_omitted,
     reproduced_by (runs), and run (run, name, job_type, state, config, summary, capture, user, host, created_at, error;
-    null when it was logged outside of one).
+    null when it was logged outside of one, or by one that is not in this store: absent_run is its id then).
 
     \b
     art why classifier:production
@@ -180,6 +180,7 @@ def _why_record(found: Why, known: Mapping[str, str]) -> dict[str, Any]:
         "inputs": [{"name": source, "role": role} for source, role in found.inputs],
         **untracked_record(found.untracked, known),
         "reproduced_by": found.reproduced_by,
+        "absent_run": found.absent_run,
         "run": run
         and {
             "run": run.run_id,
@@ -205,7 +206,8 @@ def _say_why(found: Why, version: Version, known: Mapping[str, str]) -> None:
         say(f"{title} is a link to {shown}")
         title = shown
     if run is None:
-        say(f"{title} was logged outside of a run by {found.logged_by}; nothing is known of its inputs")
+        by = "" if found.absent_run else f" by {found.logged_by}"
+        say(f"{title} {found.unknown}{by}; nothing is known of its inputs")
         return
     job = f"{printable(run.job_type)}, " if run.job_type else ""
     name = click.style(printable(run.name), fg="yellow")

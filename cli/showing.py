@@ -170,6 +170,8 @@ def _signed_words(record: dict[str, Any]) -> str:
 
 def _origin(record: dict[str, Any]) -> list[tuple[str, str | Cell]]:
     if record["made_by"] is None:
+        if record["run"] is not None:
+            return [("made by", f"the run {record['run']}, which is not in this store or was deleted")]
         return [("made by", "nobody's run: it was logged outside of one")]
     facts: list[tuple[str, str | Cell]] = [("made by", run_words(record["made_by"]))]
     return [*facts, *(("made from", input_words(i, record["project"])) for i in record["made_from"])]

@@ -43,11 +43,14 @@ def stale(
 
     An input is out of date when "latest" of its artifact is another version now, or (with --references) when a file
     that it refers to is not what it was. What was made from a stale version is stale, too: VIA says through which.
-    Without NAME the versions with an alias are judged, "latest" among them. The exit status is 1 when something is
-    stale.
+    Without NAME the versions with an alias are judged, "latest" among them.
+
+    The exit status is 1 when something is stale, else 0: also when there are references that could not be asked; they
+    are told on the standard error, and by --json.
 
     With --json: judged (how many), stale (a list of name, aliases, chain: from it to what was made from the causes,
-    causes: a list of input, newest, kind: newer or reference), changed_references (version: what changed), unanswered.
+    causes: a list of input, newest, kind: newer or reference), changed_references (version: what changed), unanswered
+    (how many), unasked (a list of versions, place, reason), uncompared (how many have nothing recorded to compare).
 
     \b
     art stale
@@ -90,7 +93,12 @@ def _record(report: StaleReport) -> dict[str, Any]:
             for found in report.stale
         ],
         "changed_references": dict(report.changed_references),
-        "unanswered": report.unanswered,
+        "unanswered": len(report.unasked),
+        "unasked": [
+            {"versions": list(unasked.versions), "place": unasked.place, "reason": unasked.reason}
+            for unasked in report.unasked
+        ],
+        "uncompared": report.uncompared,
     }
 
 
@@ -109,11 +117,29 @@ def _say(report: StaleReport, home: str) -> None:
             ),
         )
     else:
-        say(f"nothing is stale; {counted(report.judged, 'version')} judged")
+        what = "nothing else" if report.unasked else "nothing"
+        say(f"{what} is stale; {counted(report.judged, 'version')} judged")
     for version, what in report.changed_references.items():
         click.echo(f"art: {version.removeprefix(home)}: {printable(what)}", err=True)
-    if report.unanswered:
-        click.echo(f"art: {counted(report.unanswered, 'reference')} could not be asked", err=True)
+    _say_unasked(report, home)
+
+
+def _say_unasked(report: StaleReport, home: str) -> None:
+    from ..tracking.staleness import SHOWN
+
+    for unasked in report.unasked[:SHOWN]:
+        first, more = unasked.versions[0].removeprefix(home), len(unasked.versions) - 1
+        who = f"{first} and {more} more" if more else first
+        said = f"{who}: reference {unasked.place} could not be asked: {unasked.reason}"
+        click.echo(f"art: {printable(said)}", err=True)
+    if len(report.unasked) > SHOWN:
+        left = len(report.unasked) - SHOWN
+        click.echo(f"art: {counted(left, 'more reference')} could not be asked; --json has them", err=True)
+    if report.uncompared:
+        said = (
+            f"{counted(report.uncompared, 'reference')} cannot be compared: logged without size and checksum"
+        )
+        click.echo(f"art: {said}", err=True)
 
 
 def _because(found: Stale, home: str) -> str:

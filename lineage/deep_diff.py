@@ -143,11 +143,21 @@ def _table(
             shutil.copyfileobj(source, written, 1 << 18)
         files.append(file)
     try:
-        return [compare_tables(change.path, *files)]
+        found = compare_tables(change.path, *files)
     except duckdb.Error as error:
-        reason = str(error).strip().splitlines()[0]
-        left_out.append(f"table {change.path}: it cannot be read as one ({reason[:200]})")
+        reason = _cause(str(error))
+        for file in files:
+            reason = reason.replace(str(file), f"{file.stem.partition('.')[0]}: {change.path}")
+        left_out.append(f"table {change.path}: it cannot be read as one ({reason[:300]})")
         return []
+    left_out += [f"table {change.path}: {text}" for text in found.left_out]
+    return [found]
+
+
+def _cause(message: str) -> str:
+    """What DuckDB says happened: not the line that it read, nor what could be done, nor how the file was read."""
+    lines = message.strip().partition("\n\n")[0].partition("\nPossible ")[0].splitlines()
+    return "; ".join(line.strip() for line in lines if not line.startswith("Original Line:"))
 
 
 # Inputs
@@ -216,7 +226,7 @@ def _explanations(found: DeepDiff, sides: tuple[Why, Why]) -> list[Explanation]:
     commit = found.made.code.get("commit")
     if found.code.saved:
         said.append(Explanation("code", f"the saved code: {_lines(found.code.saved)}"))
-    elif commit is not None:
+    elif commit is not None and (found.code.commits or not found.code.is_whole):
         words = f": {_lines(found.code.commits)}" if found.code.commits else ""
         said.append(Explanation("code", f"commit {_short(commit[0])} → {_short(commit[1])}{words}"))
     if found.code.uncommitted:
@@ -233,11 +243,10 @@ def _explanations(found: DeepDiff, sides: tuple[Why, Why]) -> list[Explanation]:
         if key in found.environment:
             before, after = found.environment[key]
             said.append(Explanation("environment", f"{key}: {_value(before)} → {_value(after)}"))
-    if any(side.run is None for side in sides):
-        said.append(
-            Explanation("unknown", "one side was logged outside of a run: what made it is not recorded")
-        )
-    elif not said:
+    alone = [side for side in sides if side.run is None]
+    for side in alone[:1]:
+        said.append(Explanation("unknown", f"one side {side.unknown}: what made it is not recorded"))
+    if not alone and not said:
         said.append(Explanation("unknown", "nothing that is recorded differs: chance, order or time may"))
     return said
 
@@ -269,6 +278,8 @@ def _short(commit: str | None) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
+        if set(value) == {"_float"}:  # as the log has what JSON cannot say
+            return str(value["_float"])
         return ", ".join(f"{key} {part}" for key, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -50,6 +50,16 @@ class Why:
     logged_by: str | None  # user@host
     untracked: UntrackedInputs  # of the run
     source: str | None = None  # of a link: the version that it shows
+    absent_run: str | None = None  # the id of the run that logged it, where that is not in this store
+
+    @property
+    def unknown(self) -> str:
+        """Why there is no run, in words that follow the name of the version; nothing if there is one."""
+        if self.run is not None:
+            return ""
+        if self.absent_run is None:
+            return "was logged outside of a run"
+        return f"was made by the run {self.absent_run}, which is not in this store or was deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +122,19 @@ def why(catalog: Catalog, version_id: str) -> Why:
     producer = next((run for run, is_new, _ in made if is_new), None)
     graph = LineageGraph(catalog).build(version_id, direction="upstream", depth=1)
     inputs = [(source, data["role"]) for source, _, data in graph.edges(data=True) if data["kind"] == "used"]
-    who = catalog.rows("SELECT user_name, host FROM version_creations WHERE version_id = ?", [version_id])
+    who = catalog.rows(
+        "SELECT user_name, host, run_id FROM version_creations WHERE version_id = ?", [version_id]
+    )
+    run = run_facts(catalog, producer) if producer else None
     return Why(
         version_id=version_id,
-        run=run_facts(catalog, producer) if producer else None,
+        run=run,
         exact=any(exact for run, is_new, exact in made if is_new and run == producer),
         inputs=inputs,
         reproduced_by=[run for run, is_new, _ in made if not is_new],
         logged_by=f"{who[0][0]}@{who[0][1]}" if who else None,
         untracked=untracked_inputs(catalog, producer) if producer else UntrackedInputs(False),
+        absent_run=who[0][2].rpartition("/")[2] if run is None and who and who[0][2] else None,
     )
 
 

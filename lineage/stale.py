@@ -25,23 +25,61 @@ _ASKED_AT_ONCE = 16
 
 # What each version was made from, as `parts_of` in `graph.py` has it: what was declared, else all that its run had used
 # before. Numbers stand for names: with them the walks take a quarter of the time.
+# A version that was logged again with the same content has several productions (0 is the first one). When the first one
+# has an input that is out of date, the last counts whose own inputs are not: it was made from what is there now, and
+# the same came out. That does not hold for one that was made of the version itself (`circles`).
 _MADE = """
+homes AS MATERIALIZED (
+    SELECT project, collection, version_id AS head, (row_number() OVER ())::INTEGER AS home
+    FROM aliases WHERE alias = 'latest'),
 ids AS MATERIALIZED (
-    SELECT version_id, project, collection, version, (row_number() OVER ())::INTEGER AS id FROM version_creations),
+    SELECT version_id, home, (row_number() OVER ())::INTEGER AS id
+    FROM version_creations LEFT JOIN homes USING (project, collection)),
+heads AS MATERIALIZED (SELECT h.home, i.id AS newest FROM homes h JOIN ids i ON i.version_id = h.head),
+again AS MATERIALIZED (
+    SELECT *, (row_number() OVER (ORDER BY position))::INTEGER AS number FROM productions WHERE NOT is_new),
+numbered AS (
+    SELECT project, run_id, version_id, position, exact, 0 AS number FROM productions WHERE is_new
+    UNION ALL
+    SELECT project, run_id, version_id, position, exact, number FROM again),
 named AS (
-    SELECT p.version_id AS output, d.input_id AS input, false AS is_link
-    FROM productions p JOIN derivations d
+    SELECT p.version_id AS output, p.number, d.input_id AS input, false AS is_link
+    FROM numbered p JOIN derivations d
     ON d.run_id = p.run_id AND d.output_id = p.version_id AND d.position = p.position
-    WHERE p.is_new AND p.exact
+    WHERE p.exact
     UNION ALL
-    SELECT p.version_id, u.version_id, false
-    FROM productions p JOIN uses u ON u.run_id = p.run_id AND u.project = p.project AND u.position < p.position
-    WHERE p.is_new AND NOT p.exact
+    SELECT p.version_id, p.number, u.version_id, false
+    FROM numbered p JOIN uses u ON u.run_id = p.run_id AND u.project = p.project AND u.position < p.position
+    WHERE NOT p.exact
     UNION ALL
-    SELECT link_id, source_id, true FROM links WHERE is_new),
-made AS MATERIALIZED (
-    SELECT DISTINCT o.id AS output, i.id AS input, is_link
+    SELECT link_id, 0, source_id, true FROM links WHERE is_new),
+found AS MATERIALIZED (
+    SELECT DISTINCT o.id AS output, number, i.id AS input, is_link, o.home AS output_home, i.home AS input_home
     FROM named JOIN ids o ON o.version_id = output JOIN ids i ON i.version_id = input WHERE o.id <> i.id),
+late AS MATERIALIZED ( -- not what the output itself made old
+    SELECT f.output, f.number, f.input, h.newest
+    FROM found f JOIN heads h ON h.home = f.input_home
+    WHERE h.newest <> f.input AND NOT f.is_link AND f.input_home IS DISTINCT FROM f.output_home),
+outdated AS MATERIALIZED ( -- not what was used in the newest version as well
+    SELECT l.* FROM late l ANTI JOIN found f
+    ON f.output = l.output AND f.number = l.number AND f.input = l.newest AND NOT f.is_link),
+fresh AS MATERIALIZED (
+    SELECT f.output, f.number, f.input FROM found f
+    SEMI JOIN (SELECT output FROM outdated WHERE number = 0) first ON first.output = f.output
+    ANTI JOIN outdated o ON o.output = f.output AND o.number = f.number
+    WHERE f.number > 0),
+circles(output, number, id) AS (
+    SELECT output, number, input FROM fresh
+    UNION
+    SELECT c.output, c.number, f.input FROM circles c JOIN found f ON f.output = c.id
+    WHERE f.number = 0 AND c.id <> c.output),
+taken AS MATERIALIZED (
+    SELECT output, max(number) AS number FROM (
+        SELECT output, number FROM fresh EXCEPT SELECT output, number FROM circles WHERE id = output)
+    GROUP BY output),
+made AS MATERIALIZED (
+    SELECT f.output, f.input, f.is_link FROM found f LEFT JOIN taken t ON t.output = f.output
+    WHERE f.is_link OR f.number = coalesce(t.number, 0)),
 judged AS MATERIALIZED (SELECT id FROM ids WHERE version_id IN (SELECT unnest($judged::VARCHAR[]))),
 above(id) AS MATERIALIZED (
     SELECT id FROM judged
@@ -50,13 +88,10 @@ above(id) AS MATERIALIZED (
 """
 _STALE = f"""
 WITH RECURSIVE {_MADE},
-newest AS (
-    SELECT i.id, a.version_id AS newest FROM ids i JOIN above USING (id)
-    JOIN aliases a ON a.project = i.project AND a.collection = i.collection
-    WHERE a.alias = 'latest' AND a.version <> i.version),
 bad AS MATERIALIZED (
-    SELECT m.output, m.input, n.newest FROM made m JOIN above a ON m.output = a.id
-    JOIN newest n ON n.id = m.input WHERE NOT m.is_link
+    SELECT o.output, o.input, n.version_id AS newest FROM outdated o JOIN above a ON a.id = o.output
+    JOIN ids n ON n.id = o.newest LEFT JOIN taken t ON t.output = o.output
+    WHERE o.number = 0 AND t.output IS NULL
     UNION ALL
     SELECT id, id, NULL FROM ids WHERE version_id IN (SELECT unnest($changed::VARCHAR[]))),
 down(id, via) USING KEY (id) AS MATERIALIZED (
@@ -102,11 +137,29 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked:
+    """A reference whose place gave no answer, and the versions that have it."""
+
+    versions: tuple[str, ...]
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceReport:
-    """What asking for references has found: versions with one that changed, and how many could not be asked."""
+    """What asking for references has found: versions with one that changed, and what could not be asked.
+
+    `uncompared` counts references that are there and of which nothing was recorded that could be compared.
+    """
 
     changed: Mapping[str, str]  # version → what changed
-    unanswered: int
+    unasked: tuple[Unasked, ...] = ()
+    uncompared: int = 0
+
+    @property
+    def unanswered(self) -> int:
+        """How many references could not be asked."""
+        return len(self.unasked)
 
 
 def judged_versions(catalog: Catalog, projects: Sequence[str], *, everything: bool = False) -> list[str]:
@@ -160,14 +213,18 @@ def ask_references(
     What has not answered after `timeout_s` seconds, or refuses, counts as unanswered.
     """
     changed: dict[str, str] = {}
-    unanswered = 0
-    for owners, said in _asked(_by_place(versions), references.check, timeout_s):
+    unasked, uncompared = [], 0
+    wanted = _by_place(versions)
+    for entry, said in _asked(wanted, references.check, timeout_s).items():
+        owners = tuple(dict.fromkeys(wanted[entry]))
         if isinstance(said, (ReferenceChangedError, NotFoundError)):
             for name in owners:
                 changed.setdefault(name, str(said))
         elif said is not None:
-            unanswered += 1
-    return ReferenceReport(changed, unanswered)
+            unasked.append(Unasked(owners, entry.target or entry.path, " ".join(str(said).split())))
+        elif all(fact is None for fact in (entry.size_bytes, entry.etag, entry.version_id, entry.checksum)):
+            uncompared += 1
+    return ReferenceReport(changed, tuple(unasked), uncompared)
 
 
 def _by_place(versions: Sequence[Version]) -> dict[Entry, list[str]]:
@@ -182,8 +239,8 @@ def _by_place(versions: Sequence[Version]) -> dict[Entry, list[str]]:
 
 def _asked(
     wanted: Mapping[Entry, list[str]], check: Callable[[Entry], None], timeout_s: float
-) -> list[tuple[list[str], Exception | None]]:
-    """Of each entry its owners and None, or what came instead. A place that hangs is left to its daemon thread."""
+) -> dict[Entry, Exception | None]:
+    """Of each entry None, or what came instead. A place that hangs is left to its daemon thread."""
     waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
     for entry in wanted:
         waiting.put(entry)
@@ -212,4 +269,4 @@ def _asked(
         thread.join(max(deadline - time.monotonic(), 0))
     late = TimeoutError(f"no answer within {timeout_s} s")
     known = dict(answers)
-    return [(owners, known.get(entry, late)) for entry, owners in wanted.items()]
+    return {entry: known.get(entry, late) for entry in wanted}

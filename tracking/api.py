@@ -227,10 +227,10 @@ class Api:
         """The versions of a project that were made from inputs which are out of date, directly or further upstream.
 
         Judged are those with an alias (``latest`` is one), with `everything` all live ones. `references` also asks the
-        places of references whether they changed, for at most `timeout` seconds.
+        places of references whether they changed, for at most `timeout` seconds; those that do not answer are logged.
         Raises: InvalidNameError, CommError.
         """
-        from .staleness import stale_versions
+        from .staleness import stale_versions, warn_of_unasked
 
         report = stale_versions(
             self._workspace,
@@ -239,6 +239,7 @@ class Api:
             with_references=references,
             timeout_s=timeout,
         )
+        warn_of_unasked(report)
         return list(report.stale)
 
     def sql(

@@ -96,12 +96,13 @@ class ArtifactLineage(ArtifactIdentity):
         With `references` the places of references are asked, too, for at most `timeout` seconds.
         Raises: ArtifactNotLoggedError, CommError.
         """
-        from .staleness import stale_versions
+        from .staleness import stale_versions, warn_of_unasked
 
         self._logged()
         found = stale_versions(
             self._home(), [self.qualified_name], with_references=references, timeout_s=timeout
         )
+        warn_of_unasked(found)
         return found.stale[0] if found.stale else None
 
     def reproduction(self) -> Reproduction:

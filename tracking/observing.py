@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import stat
 import sys
 import time
@@ -32,7 +33,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
@@ -53,7 +54,13 @@ _CODE = frozenset(
     }
 )
 _OTHER_EVENTS = frozenset({"os.rename", "sqlite3.connect", "urllib.Request", "http.client.send"})
+# What every signature for S3 names, in a header or (escaped) in the query, whatever place the request goes to.
+_SIGNED_FOR_S3 = re.compile(rb"(/|%2F)s3(/|%2F)aws4_request")
 _FSSPEC_READS = frozenset({"_cat", "_cat_file", "_cat_ranges", "_get", "_get_file"})
+
+_LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+
+_TICK_NS = 10_000_000  # by which the times of files may be behind the clock
 
 _log = logging.getLogger("lineart")
 _observing: tuple[Observer, ...] = ()
@@ -77,11 +84,18 @@ class Observer:
         self._folders = tuple(os.path.join(place, "") for place in places)
         self._files = frozenset(places)
         self._urls = tuple(root.rstrip("/") for root in roots if "://" in root)
-        self._without = tuple(os.path.join(os.path.realpath(place), "") for place in without)
+        self._log_path = os.path.abspath(folder / OBSERVED)
+        hidden = [os.path.join(os.path.realpath(place), "") for place in without]
+        self._without = (*hidden, self._log_path)
+        self._real: dict[str, str] = {}
         self._known: dict[str, None] = {}
         self._more = 0
-        self._file = os.open(folder / OBSERVED, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        self._write({"roots": list(roots), "home": os.getcwd()})
+        self._head = {"roots": list(roots), "home": os.getcwd()}
+        self._file = os.open(self._log_path, _LOG_FLAGS | os.O_CREAT, 0o666)
+        found = os.fstat(self._file)
+        self._identity = found.st_dev, found.st_ino
+        self._since_ns = time.time_ns() - _TICK_NS
+        self._write(self._head)
 
     def start(self) -> None:
         """Begin to observe."""
@@ -98,9 +112,16 @@ class Observer:
         self._leave()
         if self._file < 0:
             return b""
-        size = os.fstat(self._file).st_size
-        found = os.pread(self._file, size, 0)
-        os.close(self._file)
+        try:
+            file = self._descriptor()
+        except (
+            OSError
+        ) as error:  # the folder is gone, and what was seen with it: that is what there is to say
+            self._file = -1
+            lines = self._head, {"ended": f"{type(error).__name__}: {error}"}
+            return b"".join(orjson.dumps(line) + b"\n" for line in lines)
+        found = os.pread(file, os.fstat(file).st_size, 0)
+        os.close(file)
         self._file = -1
         return found
 
@@ -117,21 +138,38 @@ class Observer:
         is_plain = path[:1] == "/" and "/.." not in path and "/./" not in path and "//" not in path
         full = path if is_plain else os.path.abspath(path)
         if not full.startswith(self._folders) and full not in self._files:
-            return
+            folder, _, name = full.rpartition("/")
+            real = self._real.get(folder)
+            if real is None:
+                real = self._look_at_folder(folder)
+            if not real:
+                return
+            full = real + name
         if full not in self._known and not full.startswith(self._without) and not _is_no_reader():
             self._note_open(full, flags)
 
     def renamed(self, target: Any) -> None:
         """A file has got a name: what the run made, it does not read."""
         full = os.path.abspath(os.fsdecode(target))
+        if not full.startswith(self._folders):
+            full = self._look_at_folder(os.path.dirname(full)) + os.path.basename(full)
         if full.startswith(self._folders) and full not in self._known and not _is_no_reader():
             self._note(full, {"written": _text(full)})
 
-    def requested(self, url: str, size: Any = None) -> None:
-        """A URL was read."""
+    def _look_at_folder(self, folder: str) -> str:
+        """Where a folder outside of the roots really is, with a slash, if links lead into one of them; else nothing."""
+        real = os.path.join(os.path.realpath(folder), "")
+        if len(self._real) >= MOST_FILES:
+            self._real.clear()
+        found = real if real.startswith(self._folders) else ""
+        self._real[folder] = found
+        return found
+
+    def requested(self, url: str, size: Any = None, *, is_s3: bool = False) -> None:
+        """A URL was read; of an S3 service, wherever that is, its s3:// address counts as well."""
         if not self._urls:
             return
-        for uri in _uris(url):
+        for uri in _uris(url, is_s3=is_s3):
             if any(uri == root or uri.startswith(f"{root}/") for root in self._urls):
                 if uri not in self._known and not _is_no_reader():
                     said = {"size": size} if isinstance(size, int) else {}
@@ -151,19 +189,21 @@ class Observer:
                 with contextlib.suppress(OSError, ValueError):
                     target = os.readlink(f"/proc/self/fd/{name}")
                     if target.startswith(self._folders) and target not in self._known:
-                        self._note_held(target, int(name))
+                        self._note_held(target, _flags_of(name))
         with contextlib.suppress(OSError), Path("/proc/self/maps").open("rb") as maps:
             for row in maps:
                 target = os.fsdecode(row[row.find(b"/") :].rstrip(b"\n")) if b"/" in row else ""
                 if target.startswith(self._folders) and target not in self._known and b" r" in row:
-                    self._note_held(target, None)
+                    self._note_held(target, os.O_RDWR if b" rw-s " in row else os.O_RDONLY)
 
-    def _note_held(self, path: str, descriptor: int | None) -> None:
-        flags = os.O_RDONLY
-        if descriptor is not None:
-            said = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
-            flags = int(said.partition("flags:")[2].split()[0], 8)
-        if not path.startswith(self._without):
+    def _note_held(self, path: str, flags: int) -> None:
+        if path.startswith(self._without):
+            return
+        if flags & os.O_RDWR and os.stat(path).st_mtime_ns >= self._since_ns:
+            self._note(
+                path, {"written": _text(path)}
+            )  # nobody saw how it was opened: it has changed meanwhile
+        else:
             self._note_open(path, flags)
 
     def end(self, reason: str) -> None:
@@ -200,7 +240,25 @@ class Observer:
         self._write({"t": time.time_ns(), **line})
 
     def _write(self, line: dict[str, Any]) -> None:
-        os.write(self._file, orjson.dumps(line) + b"\n")
+        os.write(self._descriptor(), orjson.dumps(line) + b"\n")
+
+    def _descriptor(self) -> int:
+        """Our file, opened again when somebody closed it: a daemon closes all that it has, and the number goes on."""
+        try:
+            found = os.fstat(self._file)
+            if (found.st_dev, found.st_ino) == self._identity:
+                return self._file
+        except OSError:
+            pass  # its number was not used again
+        self._file = os.open(self._log_path, _LOG_FLAGS)
+        found = os.fstat(self._file)
+        self._identity = found.st_dev, found.st_ino
+        return self._file
+
+
+def _flags_of(descriptor: str) -> int:
+    said = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+    return int(said.partition("flags:")[2].split()[0], 8)
 
 
 def note_download(folder: str, version: str) -> None:
@@ -233,16 +291,41 @@ def _take(observer: Observer, event: str, args: tuple[Any, ...]) -> None:
     if event == "os.rename":
         observer.renamed(args[1])
     elif event == "sqlite3.connect":
-        if isinstance(args[0], str | bytes) and os.path.isfile(args[0]):
-            observer.opened(args[0], os.O_RDONLY)
+        _connected(observer, args[0])
     elif event == "urllib.Request":
         if args[3] == "GET":
             observer.requested(args[0])
     elif isinstance(args[1], bytes) and args[1].startswith(b"GET "):
-        connection, target = args[0], args[1][4 : args[1].find(b" ", 4)].decode("latin-1")
-        scheme = "https" if connection.default_port == 443 else "http"
-        port = "" if connection.port == connection.default_port else f":{connection.port}"
-        observer.requested(target if "://" in target else f"{scheme}://{connection.host}{port}{target}")
+        _sent(observer, args[0], args[1])
+
+
+def _connected(observer: Observer, database: Any) -> None:
+    """A database of SQLite: native code opens it, for reading and writing unless its URI says other."""
+    if not isinstance(database, str | bytes | os.PathLike):
+        return  # SQLite will refuse it
+    path, flags = os.fsdecode(database), os.O_RDWR
+    if path.startswith("file:") and not os.path.exists(path):
+        address = urlsplit(path)
+        asked = parse_qs(address.query)
+        path = unquote(address.path)
+        if "memory" in asked.get("mode", ()):
+            return
+        if "ro" in asked.get("mode", ()) or "immutable" in asked:
+            flags = os.O_RDONLY
+    if path not in ("", ":memory:"):
+        observer.opened(path, flags)
+
+
+def _sent(observer: Observer, connection: Any, head: bytes) -> None:
+    """A request with this head; through a proxy that tunnels, to who is behind it."""
+    target = head[4 : head.find(b" ", 4)].decode("latin-1")
+    scheme = "https" if connection.default_port == 443 else "http"
+    host, port = connection.host, connection.port
+    if tunnelled := getattr(connection, "_tunnel_host", None):
+        host, port = tunnelled, getattr(connection, "_tunnel_port", None) or connection.default_port
+    shown = "" if port == connection.default_port else f":{port}"
+    url = target if "://" in target else f"{scheme}://{host}{shown}{target}"
+    observer.requested(url, is_s3=_SIGNED_FOR_S3.search(head) is not None)
 
 
 def _guarded(observer: Observer, what: Callable[..., None], *given: Any) -> None:
@@ -267,8 +350,10 @@ def _is_no_reader() -> bool:
     return False
 
 
-def _uris(url: str) -> list[str]:
-    """A URL without user, query and fragment, which may have secrets in them; of one on AWS the s3:// address, too.
+def _uris(url: str, *, is_s3: bool = False) -> list[str]:
+    """A URL without user, query and fragment, which may have secrets in them; of S3 the s3:// address, too.
+
+    Of an S3 service at another place than AWS (`is_s3`) the bucket may stand in the path or before the host.
 
     >>> _uris("https://raw.s3.eu-west-1.amazonaws.com/a.csv?X-Amz-Signature=0f")
     ['https://raw.s3.eu-west-1.amazonaws.com/a.csv', 's3://raw/a.csv']
@@ -282,6 +367,8 @@ def _uris(url: str) -> list[str]:
             uris.append(f"s3://{bucket}{parts.path}")
         elif host.startswith(("s3.", "s3-")):
             uris.append(f"s3:/{parts.path}")
+    elif is_s3:
+        uris += [f"s3:/{parts.path}", f"s3://{host.partition('.')[0]}{parts.path}"]
     return uris
 
 

@@ -6,6 +6,7 @@ All of it may fail without anybody being hurt; what could not be had is named in
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,12 @@ class RunCapture:
     def note(self, **facts: Any) -> None:
         """Add facts that only the caller knows, in place of those of the same names."""
         self._noted |= facts
+
+    def note_code(self, name: str, root: str) -> None:
+        """Note where the code lay that was logged as an artifact: below the working folder of the run, if it can be."""
+        if not self._quiet:
+            place = {"name": name, "root": Path(os.path.relpath(root, self._folder)).as_posix()}
+            self._noted["code_roots"] = [*self._noted.get("code_roots", ()), place]
 
     @property
     def last_facts(self) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class RunSaving:
             return None
         run: Any = self  # `RunArtifacts` has it
         logged: Artifact = run.log_artifact(artifact)
+        run._capture.note_code(chosen, os.fspath(root))
         return logged
 
     def _code_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from ..lineage.stale import (
     REFERENCE_TIMEOUT_S,
     ReferenceReport,
     Stale,
+    Unasked,
     ask_references,
     find_stale,
     judged_versions,
@@ -19,6 +21,10 @@ from ..lineage.stale import (
 )
 from .artifact_reading import reference_options
 from .workspace import Workspace
+
+SHOWN = 5  # of what could not be asked
+
+_log = logging.getLogger("lineart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,8 @@ class StaleReport:
     stale: tuple[Stale, ...]
     judged: int
     changed_references: Mapping[str, str]  # version → what changed
-    unanswered: int  # references that could not be asked in time
+    unasked: tuple[Unasked, ...]  # references that could not be asked in time
+    uncompared: int  # references of which nothing was recorded that could be compared
 
 
 def stale_versions(
@@ -52,7 +59,7 @@ def stale_versions(
         if not names:
             homes = [str(project) for project in projects or [workspace.project_name]]
             wanted = judged_versions(catalog, homes, everything=everything)
-        report = ReferenceReport({}, 0)
+        report = ReferenceReport({})
         if with_references:
             known = versions_with_references(catalog, wanted)
             versions = [workspace.version(parse_full(name)) for name in known]
@@ -60,4 +67,12 @@ def stale_versions(
         found = find_stale(catalog, wanted, report.changed)
     finally:
         catalog.close()
-    return StaleReport(tuple(found), len(wanted), report.changed, report.unanswered)
+    return StaleReport(tuple(found), len(wanted), report.changed, report.unasked, report.uncompared)
+
+
+def warn_of_unasked(report: StaleReport) -> None:
+    """Log what could not be asked, for those who get only what is stale."""
+    for unasked in report.unasked[:SHOWN]:
+        _log.warning("reference %s could not be asked: %s", unasked.place, unasked.reason)
+    if len(report.unasked) > SHOWN:
+        _log.warning("%d more references could not be asked", len(report.unasked) - SHOWN)

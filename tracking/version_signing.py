@@ -165,14 +165,12 @@ def _has_signed(facts: LogFacts, version: Version, kind: str, wanted: Statement,
 
 
 def make_provenance(workspace: Workspace, version: Version, subject: Subject) -> Statement:
-    """The SLSA provenance of a version. Raises: UsageError when it was logged outside of a run."""
+    """The SLSA provenance of a version. Raises: UsageError when its run is not known here."""
     catalog = workspace.catalog()
     try:
         reasons = why(catalog, str(version.name))
         if reasons.run is None:
-            raise UsageError(
-                f"version {version.name} was logged outside of a run: it has no provenance to sign"
-            )
+            raise UsageError(f"version {version.name} {reasons.unknown}: there is no provenance to sign here")
         made = MadeBy(
             run=reasons.run,
             inputs=_with_digests(catalog, reasons.inputs),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -68,3 +69,12 @@ def test_deep_says_what_changed_in_tables_and_what_may_explain_it(art, digits: P
     assert [row["kind"] for row in found["explanations"]][:2] == ["inputs", "config"]
     assert {"tables", "packages", "environment", "code_diff", "left_out"} <= set(found)
     assert "leave out" in art("diff", "images:v0", "images:v1", "--deep", "--stat", status=2).err
+
+
+def test_json_has_no_word_for_what_is_no_number(art, tmp_path: Path) -> None:
+    for rows in ("x\n1.5\nnan\n", "x\n1.5\nnan\n2.5\n"):
+        (tmp_path / "t.csv").write_text(rows)
+        art("put", "t.csv", "-t", "x")
+    out = art("diff", "t:v0", ":v1", "--deep", "--json").out
+    assert "NaN" not in out
+    assert json.loads(out)["tables"][0]["columns"]["x"][1]["mean"] is None

@@ -54,6 +54,25 @@ def test_json_has_every_number(art, digits: Path, tmp_path: Path) -> None:
     assert done["target"] == f"file://{tmp_path / 'team'}"
 
 
+def test_version_that_came_without_its_run_is_not_said_to_have_none(
+    art, digits: Path, tmp_path: Path
+) -> None:
+    for version in ("v0", "v1"):
+        art("push", tmp_path / "team", f"classifier:{version}")
+    run = art("show", "classifier:v1", "--json").json["run"]
+    there = ("--store", tmp_path / "team")
+    words = f"the run {run}, which is not in this store"
+    assert f"classifier:v1 was made by {words}" in art(*there, "why", "classifier:v1").out
+    assert words in art(*there, "show", "classifier:v1").out
+    assert art(*there, "why", "classifier:v1", "--json").json["absent_run"] == run
+    assert "which is not in this store" in art(*there, "diff", "classifier:v0", ":v1", "--deep").out
+    assert art("why", "classifier:v1", "--json").json["absent_run"] is None
+    (tmp_path / "loose.txt").write_text("1")
+    art("put", "loose.txt", "-t", "x")
+    assert "loose:v0 was logged outside of a run by " in art("why", "loose").out
+    assert "nobody's run" in art("show", "loose").out
+
+
 def test_lineage_runs_and_patterns_are_chosen(art, digits: Path, tmp_path: Path) -> None:
     art("push", tmp_path / "a", "classifier:v1", "--with-lineage")
     assert "images:v1" in art("--store", tmp_path / "a", "lineage", "classifier:v1").out

@@ -82,6 +82,94 @@ def test_older_content_logged_again_is_the_newest(history: scenario.History) -> 
     assert stale_in(history) == {}
 
 
+def test_version_does_not_make_itself_stale_by_being_newer_than_what_it_goes_on_from(
+    store: Store,
+) -> None:
+    history = scenario.History(store)
+    history.log("raw")
+    history.log("ckpt")
+    history.run("train")
+    history.use("train", "ckpt:v0")
+    history.use("train", "raw:v0")
+    history.log("ckpt", run="train")
+    history.run("evaluate")
+    history.use("evaluate", "ckpt:v1")
+    history.log("report", run="evaluate")
+    assert stale_in(history) == {}
+    history.log("raw")
+    assert stale_in(history)["ckpt:v1"] == (["ckpt:v1"], [Cause(f"{HOME}/raw:v0", f"{HOME}/raw:v1")])
+    assert stale_in(history)["report:v0"][0] == ["report:v0", "ckpt:v1"]
+
+
+def test_collection_of_that_name_in_another_project_is_an_input_like_others(store: Store) -> None:
+    history, other = scenario.History(store), scenario.History(store, scenario.OTHER)
+    history.log("raw")
+    other.run("r")
+    other.use("r", f"{HOME}/raw:v0")
+    history.used_by(scenario.OTHER, "r", "raw:v0")
+    other.log("raw", run="r")
+    history.log("raw")
+    assert sorted(stale_in(history, other)) == [f"{scenario.OTHER}/raw:v0"]
+
+
+def test_older_version_that_is_compared_with_the_newest_makes_nothing_stale(store: Store) -> None:
+    history = scenario.History(store)
+    history.log("model")
+    history.log("model")
+    history.run("compare")
+    history.use("compare", "model:v0")
+    history.use("compare", "model:v1")
+    history.log("report", run="compare")
+    assert stale_in(history) == {}
+    history.log("model")
+    assert sorted(stale_in(history)) == ["report:v0"]
+
+
+def test_same_content_from_the_newest_input_is_not_stale_any_more(history: scenario.History) -> None:
+    history.log("raw")
+    history.run("again")
+    history.use("again", "raw:v1")
+    history.log("data", "data 1", run="again")  # what v0 has
+    assert stale_in(history) == {}
+    history.log("raw")
+    assert stale_in(history)["data:v0"] == (["data:v0"], [Cause(f"{HOME}/raw:v0", f"{HOME}/raw:v2")])
+
+
+def test_same_content_counts_with_all_that_it_was_made_from(store: Store) -> None:
+    history = scenario.History(store)
+    for name in ("raw", "table"):
+        history.log(name)
+    for run in ("first", "again"):
+        if run == "again":
+            history.log("raw")
+            history.log("table")
+        history.run(run)
+        history.use(run, f"raw:v{int(run == 'again')}")
+        history.use(run, "table:v0")
+        history.log("data", "same", run=run)
+    assert sorted(stale_in(history)) == ["data:v0"]
+    history.run("declared")
+    history.use("declared", "table:v0")
+    history.use("declared", "raw:v1")
+    history.log("data", "same", run="declared", derived_from=[f"{HOME}/raw:v1"])
+    assert stale_in(history) == {}
+
+
+def test_same_content_logged_from_nothing_says_nothing_of_its_inputs(history: scenario.History) -> None:
+    history.log("raw")
+    history.run("copy")
+    history.log("data", "data 1", run="copy")
+    assert "data:v0" in stale_in(history)
+
+
+def test_same_content_made_of_what_came_of_it_is_as_stale_as_before(history: scenario.History) -> None:
+    history.log("raw")
+    history.run("back")
+    history.use("back", "report:v0")
+    history.log("data", "data 1", run="back")
+    assert sorted(stale_in(history)) == ["data:v0", "model:v0", "report:v0"]
+
+
 def test_inputs_that_were_not_declared_do_not_count(store: Store) -> None:
     history = scenario.History(store)
     history.log("train")
@@ -182,3 +270,13 @@ def test_places_that_do_not_answer_are_counted_and_hold_up_nobody(tmp_path: Path
     report = ask_references([version], places, timeout_s=0.5)  # type: ignore[arg-type]
     places.stuck.set()
     assert (dict(report.changed), report.unanswered) == ({f"{HOME}/data:v0": "it changed"}, 3)
+    assert [unasked.reason for unasked in report.unasked] == [
+        "no answer",
+        "of some file system",
+        "no answer within 0.5 s",
+    ]
+    assert (report.unasked[0].versions, report.unasked[0].place) == (
+        (f"{HOME}/data:v0",),
+        "file:///nowhere/away",
+    )
+    assert report.uncompared == 1

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
+import lineart
 import scenario
-from lineart.lineage import deep_diff
+from lineart.lineage import code_diff, deep_diff
 from lineart.lineage.deep_diff import DeepDiff
 from lineart.storage.errors import Error
 from lineart.tracking import log_draft
@@ -97,6 +99,56 @@ def test_commits_are_compared_by_git_and_what_was_not_committed_by_itself(place:
     assert "not in a repository here" in elsewhere.code.notes[0]
 
 
+@pytest.fixture
+def repository(place: Path) -> Path:
+    """A repository with the script, and a first run of it with changes that were not committed."""
+    (place / "train.py").write_text(TRAIN.replace("FACTOR", "1"))
+    (place / "other.txt").write_text("1\n")
+    (place / "image.bin").write_bytes(b"\0\1")
+    git(place, "init", "-q")
+    git(place, "add", ".")
+    git(place, "commit", "-q", "-m", "one")
+    (place / "image.bin").write_bytes(b"\0\2")
+    train(place, 2, "data:v0", "0.1")
+    return place
+
+
+def test_changes_that_were_committed_after_the_run_are_no_difference(repository: Path) -> None:
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 2, "data:v1", "0.1")
+    files = {path: path.read_bytes() for path in (repository / ".git").rglob("*") if path.is_file()}
+    found = compared("model:v0", "model:v1", repository)
+    assert not found.code.differs
+    assert "commit" in found.made.code
+    assert "code" not in [explanation.kind for explanation in found.explanations]
+    left = {path: path.read_bytes() for path in (repository / ".git").rglob("*") if path.is_file()}
+    assert left == files, "it has written into the repository"
+
+
+def test_code_is_compared_as_it_ran_and_each_file_once(repository: Path) -> None:
+    (repository / "other.txt").write_text("2\n")
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 3, "data:v0", "0.1")
+    found = compared("model:v0", "model:v1", repository).code
+    assert "+++ b/other.txt" in found.commits
+    assert "train.py" not in found.commits
+    changed = [line for line in found.uncommitted.splitlines() if line[:2] in ("- ", "+ ") and "csv" in line]
+    assert [line[0] + line[-4:] for line in changed] == ["-* 2)", "+* 3)"]
+    assert "image.bin" not in found.commits + found.uncommitted
+
+
+def test_patch_that_does_not_apply_is_compared_by_itself(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "commit", "-q", "-a", "-m", "two")
+    train(repository, 3, "data:v0", "0.1")
+    assert code_diff.whole_diff(repository, ("HEAD", "no patch"), ("HEAD", "")) is None
+    assert code_diff.whole_diff(repository, ("HEAD", "\ufffd"), ("HEAD", "")) is None
+    monkeypatch.setattr(code_diff, "whole_diff", lambda *given: None)
+    found = compared("model:v0", "model:v1", repository).code
+    assert (bool(found.commits), bool(found.uncommitted), found.is_whole) == (True, True, False)
+
+
 def test_tables_are_compared_within_the_limits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = compared("data:v0", "data:v1")
     assert [(table.path, table.rows, table.rows_added) for table in found.tables] == [("x.csv", (1, 2), 1)]
@@ -112,6 +164,38 @@ def test_table_that_cannot_be_read_is_left_out(place: Path) -> None:
     for content in ("1", "2"):
         log_draft(workspace, scenario.draft("bad", {"t.parquet": content}))
     assert "cannot be read as one" in compared("bad:v0", "bad:v1").left_out[0]
+
+
+@pytest.mark.parametrize(
+    "path, content, words",
+    [
+        ("t.parquet", "x" * 100, "No magic bytes found at end of file 'after: t.parquet'"),
+        ("t.csv", "a,b\n" + "1,2\n" * 30_000 + "1,2,3\n", "Expected Number of Columns: 2 Found: 3)"),
+        ("t.csv.gz", "x" * 100, "not a GZIP stream: after: t.csv.gz"),
+    ],
+)
+def test_cause_is_told_of_a_table_that_cannot_be_read(
+    place: Path, path: str, content: str, words: str
+) -> None:
+    workspace = scenario.workspace()
+    good = "SELECT 1 AS a, 2 AS b"
+    duckdb.execute(f"COPY ({good}) TO '{place / path}'")
+    draft = lineart.Artifact("bad", "dataset")
+    draft.add_file(str(place / path), path)
+    log_draft(workspace, draft)
+    log_draft(workspace, scenario.draft("bad", {path: content}))
+    said = compared("bad:v0", "bad:v1").left_out[0]
+    assert words in said
+    assert "lineart-diff" not in said
+    assert "Original Line" not in said
+
+
+def test_number_that_json_does_not_have_is_told_as_people_write_it(place: Path) -> None:
+    train(place, 1, "data:v0", "nan")
+    train(place, 2, "data:v0", "0.1")
+    assert ("config", "lr: nan → 0.1") in [
+        (e.kind, e.text) for e in compared("model:v0", "model:v1").explanations
+    ]
 
 
 def test_packages_are_compared_by_name(place: Path) -> None:

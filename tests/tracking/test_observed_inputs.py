@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 from blake3 import blake3
 
@@ -102,6 +103,10 @@ with start():
         "__import__('numpy').memmap('data/a.csv', dtype='u1', mode='r')",
         "__import__('fsspec').open('data/a.csv').open().read()",
         "__import__('sqlite3').connect('data/a.csv').close()",
+        "__import__('sqlite3').connect(__import__('pathlib').Path('data/a.csv')).close()",
+        "__import__('sqlite3').connect('file:data/a.csv?mode=ro', uri=True).close()",
+        "os.symlink('data', 'link'); open('link/a.csv').read()",
+        "os.symlink('sub', 'data/link'); os.symlink(os.path.abspath('data'), 'link'); open('link/sub/../a.csv').read()",
         "__import__('subprocess').run(['true'], stdin=open('data/a.csv'))",
         "kept = __import__('ctypes').CDLL(None).open(b'data/a.csv', 0)",  # native, and open when the run ends
         MAPPED,
@@ -121,6 +126,55 @@ with start():
     assert uris(found) == ["data/a.csv"]
     assert found.listed[0].digest is None  # what was read is there no more
     assert found.listed[0].size_bytes == 2
+
+
+@pytest.mark.parametrize("module", ["sqlite3", "duckdb"])
+def test_database_that_the_run_made_and_holds_open_is_no_input(module: str) -> None:
+    found = run_script(f"""
+import {module} as native
+with start():
+    connection = native.connect("data/made.db")
+    connection.execute("create table t as select 1 as x")
+    connection.commit()
+    open("data/a.csv").read()
+""")
+    assert uris(found) == ["data/a.csv"]
+
+
+def test_database_that_was_there_is_an_input(data: Path) -> None:
+    duckdb.connect(str(data / "there.db")).execute("create table t as select 1 as x").close()
+    os.utime(data / "there.db", ns=(1, 1))
+    found = run_script("""
+import duckdb
+with start():
+    connection = duckdb.connect("data/there.db")
+    connection.execute("select * from t")
+""")
+    assert uris(found) == ["data/there.db"]
+
+
+def test_database_that_is_no_path_ends_no_observation() -> None:
+    found = run_script("""
+import contextlib, sqlite3
+with start():
+    for odd in (5, None):
+        with contextlib.suppress(TypeError): sqlite3.connect(odd)
+    sqlite3.connect(":memory:").close()
+    sqlite3.connect("file:data/a.csv?mode=memory", uri=True).close()
+    open("data/b.csv").read()
+""")
+    assert uris(found) == ["data/b.csv"]
+    assert found.omitted == 0
+
+
+def test_what_was_written_through_a_link_is_no_input() -> None:
+    found = run_script("""
+os.symlink("data", "link")
+with start():
+    open("link/made.csv", "w").write("x"); open("data/made.csv").read()
+    open("tmp", "w").write("y"); os.replace("tmp", "link/renamed.csv"); open("data/renamed.csv").read()
+""")
+    assert uris(found) == []
 
 
 LOG_DATA = """
@@ -235,6 +289,12 @@ with start():
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def do_CONNECT(self) -> None:
+        """Be the proxy, and then who is behind it."""
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = False
+
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
@@ -281,6 +341,49 @@ def test_urls_outside_of_the_roots_are_not_recorded(server: str) -> None:
     assert uris(found) == []
 
 
+@pytest.mark.parametrize("style", ["path", "virtual"])
+def test_object_of_an_s3_service_elsewhere_is_known_by_its_bucket(
+    server: str, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    Path("data/raw").mkdir()
+    Path("data/raw/x.csv").write_text("x\n")
+    Path("data/x.csv").write_text("x\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.replace("127.0.0.1", "localhost"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "eu-west-1")
+    found = run_script(
+        """
+import boto3, socket
+from botocore.config import Config
+plain = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **more: plain("127.0.0.1", *rest, **more)
+with start(["s3://raw/"]):
+    client = boto3.client("s3", config=Config(s3={"addressing_style": sys.argv[1]}))
+    client.get_object(Bucket="raw", Key="x.csv")["Body"].read()
+    try: client.get_object(Bucket="other", Key="x.csv")["Body"].read()
+    except client.exceptions.ClientError: pass
+""",
+        style,
+    )
+    assert uris(found) == ["s3://raw/x.csv"]
+
+
+def test_url_behind_a_proxy_that_tunnels_is_that_of_the_origin(server: str) -> None:
+    found = run_script(
+        """
+import http.client
+with start(["http://data.example/"]):
+    proxy = http.client.HTTPConnection(sys.argv[1])
+    proxy.set_tunnel("data.example", 80)
+    proxy.request("GET", "/a.csv")
+    assert proxy.getresponse().read() == b"a\\n"
+""",
+        server.removeprefix("http://"),
+    )
+    assert uris(found) == ["http://data.example/a.csv"]
+
+
 def test_too_many_files_are_counted_and_said(data: Path) -> None:
     for number in range(1100):
         (data / f"{number}.txt").write_text(str(number), encoding="utf-8")
@@ -314,6 +417,34 @@ with start():
 """)
     assert uris(found) == []
     assert found.omitted >= 1  # that something is missing is known
+
+
+def test_file_of_the_user_that_got_the_number_of_ours_gets_none_of_our_lines(data: Path) -> None:
+    found = run_script("""
+with start():
+    open("data/a.csv").read()
+    child = os.fork()
+    if child == 0:  # as a daemon does
+        os.closerange(3, 256)
+        kept = [os.open(f"mine{number}", os.O_RDWR | os.O_CREAT) for number in range(20)]
+        open("data/b.csv").read()
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.closerange(3, 256)
+    kept = [os.open(f"ours{number}", os.O_RDWR | os.O_CREAT) for number in range(20)]
+    open("data/sub/c.csv").read()
+    sys.stdout.flush()
+    seen = lineart.tracking.observing._observing[0].stop()
+    assert b"c.csv" in seen and b"b.csv" in seen, seen
+    for number in kept: os.fstat(number)  # none of them was closed
+    os._exit(0)
+""")
+    assert uris(found) == ["data/a.csv", "data/b.csv", "data/sub/c.csv"]
+    assert [
+        file.name
+        for file in data.parent.iterdir()
+        if file.stem[:4] in ("mine", "ours") and file.stat().st_size
+    ] == []
 
 
 def test_root_that_is_the_working_folder_leaves_out_code_and_store() -> None:

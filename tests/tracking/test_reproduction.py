@@ -123,9 +123,99 @@ def test_code_artifact_brings_modules_back(place: Path, tmp_path: Path) -> None:
     assert again(way("model:v0"), tmp_path / "fresh").verdict == "same"
 
 
+def test_code_artifact_goes_to_where_its_code_lay(place: Path, tmp_path: Path) -> None:
+    for name in ("src", "lib"):
+        (place / name).mkdir()
+        (place / name / f"of_{name}.py").write_text("FACTOR = 2\n")
+    head = "import sys\nsys.path += ['src', 'lib']\nimport of_src, of_lib\n"
+    code = TRAIN.replace("int(sys.argv[1])", "of_src.FACTOR * of_lib.FACTOR")
+    (place / "train.py").write_text(f'{head}{code}    run.log_code("src")\n    run.log_code("lib")\n')
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert again(found, tmp_path / "fresh").verdict == "same"
+    assert (tmp_path / "fresh/work/lib/of_lib.py").is_file()
+    assert [line.split()[4] for line in found.steps[0].lines if line.startswith("art get")] == [
+        "work/src",
+        "work/lib",
+    ]
+    code_roots = dict.fromkeys(found.code.artifacts, "../../away")
+    outside = replace(found, code=replace(found.code, roots=code_roots))
+    assert {outside.folder_of(name) for name in code_roots} == {"work"}
+
+
+def test_run_that_was_resumed_is_noted(place: Path) -> None:
+    (place / "train.py").write_text(TRAIN.replace("init(", 'init(id="one", resume="allow", '))
+    run_python(place, "train.py", "1")
+    assert way("model:v0").notes == ()
+    run_python(place, "train.py", "2")
+    assert "resumed" in way("model:v1").notes[0]
+
+
 def test_code_of_c_is_run_again(place: Path, tmp_path: Path) -> None:
     run_python(place, "-c", TRAIN, "2")
     assert again(way("model:v0"), tmp_path / "fresh").verdict == "same"
+
+
+OWN = """
+import lineart
+with lineart.init(project="team/digits") as run:
+    def more():
+        text = run.use_artifact("data:latest").open("x.csv", "r").read()
+        data = lineart.Artifact("data", "dataset")
+        with data.new_file("x.csv") as file:
+            file.write(text + "5,6\\n")
+        run.log_artifact(data).wait()
+    more()
+    more()
+    text = run.use_artifact("data:latest").open("x.csv", "r").read()
+    model = lineart.Artifact("model", "model")
+    with model.new_file("w") as file:
+        file.write(text)
+    run.log_artifact(model)
+"""
+
+
+def test_what_the_run_made_itself_is_not_there_before_it(place: Path, tmp_path: Path) -> None:
+    (place / "train.py").write_text(OWN)
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert [(item.name, item.aliases) for item in found.inputs] == [("team/digits/data:v0", ("latest",))]
+    assert (again(found, tmp_path / "fresh").verdict, found.notes) == ("same", ())
+    run_python(place, "train.py")
+    known = way("model:v1")
+    assert [item.name for item in known.inputs] == ["team/digits/data:v2"]
+    assert again(known, tmp_path / "second").verdict == "same"
+
+
+def test_content_that_was_there_before_the_run_logged_it_again_moves_no_alias(
+    place: Path, tmp_path: Path
+) -> None:
+    (place / "train.py").write_text(OWN.replace("text + ", ""))
+    change_data()
+    with lineart.init(project="team/digits", settings={"git": False}) as run:
+        run.log_artifact(scenario.draft("data", {"x.csv": "5,6\n"}))
+    change_data()  # latest goes back to v1
+    run_python(place, "train.py")
+    found = way("model:v0")
+    assert [(item.name, item.aliases) for item in found.inputs] == [
+        ("team/digits/data:v1", ("latest",)),
+        ("team/digits/data:v2", ()),
+    ]
+    assert (again(found, tmp_path / "fresh").verdict, found.notes) == ("same", ())
+
+
+def test_alias_that_others_moved_during_the_run_is_noted(place: Path) -> None:
+    with lineart.init(project="team/digits", settings={"git": False}) as run:
+        run.use_artifact("data:latest")
+        log_draft(scenario.workspace(), scenario.draft("data", {"x.csv": "3,4\n"}))
+        run.use_artifact("data:latest")
+        run.log_artifact(scenario.draft("model", {"w": "1"}))
+    found = way("model:v0")
+    assert [item.aliases for item in found.inputs] == [("latest",), ()]
+    assert "alias latest of data moved from v0 to v1 during the run" in found.notes[0]
+    steps = replace(found, obstacles=()).steps
+    lines = next(step for step in steps if step.kind == "inputs").lines
+    assert [line.split()[1] for line in lines] == ["init", "pull", "pull", "alias", "get", "get"]
 
 
 def test_link_is_made_anew_as_its_source(place: Path) -> None:
@@ -194,6 +284,23 @@ def test_script_that_git_does_not_track_comes_from_the_run(repository: Path, tmp
     assert again(way("model:v0", at=repository), tmp_path / "fresh").verdict == "same"
 
 
+def test_commit_that_was_never_pushed_is_fetched_from_where_it_is(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    git(repository, "push", "-q", "origin", "HEAD")
+    run_python(repository / "sub", "train.py")
+    pushed = way("model:v0", at=repository)
+    assert (pushed.notes, "fetch" in pushed.script) == ((), False)
+    git(repository, "commit", "-q", "-a", "-m", "second")
+    (repository / "sub/parts.py").write_text("FACTOR = 6\n")
+    run_python(repository / "sub", "train.py")
+    found = way("model:v1", at=repository)
+    assert "is on no branch of a remote" in found.notes[0]
+    git_lines = [line for line in found.steps[0].lines if line.startswith("git") and "apply" not in line]
+    subprocess.run(["sh", "-ec", "\n".join(git_lines)], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "code/sub/parts.py").read_text() == "FACTOR = 5\n"
+
+
 def test_commit_that_nobody_has_is_an_obstacle_without_saved_code(repository: Path, tmp_path: Path) -> None:
     (repository / "pack.py").write_text(TRAIN)
     git(repository, "add", ".")
@@ -221,6 +328,17 @@ def test_exec_logs_again_what_it_was_told_to_log(place: Path, tmp_path: Path) ->
     found = way("made:v0")
     assert found.command[:2] == ("art", "exec")
     assert again(found, tmp_path / "fresh").verdict == "same"
+
+
+def test_script_that_is_started_by_its_name_is_executable_again(place: Path, tmp_path: Path) -> None:
+    art = [sys.executable, "-c", "from lineart.cli.main import main; main()"]
+    (place / "make.sh").write_text('#!/bin/sh\nprintf "$1" > out.bin\n')
+    (place / "make.sh").chmod(0o755)
+    words = ["exec", "-p", "team/digits", "--log", "out.bin=made:model", "--", "./make.sh", "x"]
+    subprocess.run([*art, *words], cwd=place, check=True, capture_output=True)
+    found = way("made:v0")
+    assert again(found, tmp_path / "fresh").verdict == "same"
+    assert "cp saved/code/make.sh work/make.sh; chmod +x work/make.sh" in found.script
 
 
 def test_command_that_fails_says_its_last_line(place: Path, tmp_path: Path) -> None:

@@ -117,12 +117,15 @@ class _Doing:
                 self._git("-C", str(clone), "apply", str(patch.absolute()))
         self._inside(self.place).mkdir(parents=True, exist_ok=True)
         for name in code.artifacts:
-            self.workspace.version(parse_full(name)).download(self.place)
+            place = self._inside(self.folder / self.wanted.folder_of(name))
+            self.workspace.version(parse_full(name)).download(place)
         for item in code.saved:
             target = self._inside(self.place / item.target)
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _copy_out(files, item.path, target)
+                if self.wanted.is_program(item):
+                    target.chmod(target.stat().st_mode | 0o111)
 
     def _inside(self, path: Path) -> Path:
         """`path`, which a log has named. Raises: CannotReproduce when it leads out of the folder."""

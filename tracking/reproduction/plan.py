@@ -59,6 +59,10 @@ class Code:
     has_patch: bool = False
     saved: tuple[SavedCode, ...] = ()
     artifacts: tuple[str, ...] = ()  # versions of type "code" that the run has logged
+    roots: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of those: where it lay, seen from the working folder
+    is_pushed: bool = True  # as far as the repository here knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,19 @@ class Reproduction:
     def collection(self) -> str:
         """The name of the collection."""
         return self.short.partition(":")[0]
+
+    def folder_of(self, artifact: str) -> str:
+        """Where the files of a code artifact belong, below the folder that all lies in."""
+        place = posixpath.normpath(posixpath.join(self.folder, self.code.roots.get(artifact, ".")))
+        is_outside = place.startswith(("..", "/"))
+        return self.folder if is_outside else place
+
+    def is_program(self, item: SavedCode) -> bool:
+        """Whether a saved file is what the command starts: then it has to be executable, which a run does not save."""
+        words = self.command
+        if words[:2] == ("art", "exec"):
+            words = words[words.index("--") + 1 :]
+        return words[:1] == (item.target,)
 
     @property
     def steps(self) -> tuple[Step, ...]:

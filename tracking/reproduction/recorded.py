@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,14 @@ class _Reader:
         self.obstacles += start.obstacles
         git: Mapping[str, Any] = run.capture.get("git") or {}
         code = self._code(git, paths, start.saved, run.run_id)
+        code = replace(code, roots=_roots(run.capture, code.artifacts))
         place = Place(str(run.capture.get("folder") or "."), git.get("root"))
         folder = os.path.normpath(os.path.join(CLONE, place.below_root)) if code.commit else WORK
         for path in (folder, *(os.path.normpath(os.path.join(folder, item.target)) for item in code.saved)):
             if path.startswith(".."):
                 self.obstacles.append(f"its code lies outside of the folder it ran in ({path})")
         self._tell_launchers(run.capture)
+        self._tell_resumed(run.run_id)
         if code.commit is None and start.words[:1] == ("python",) and not start.saved and not code.artifacts:
             self.obstacles.append(
                 "its code is neither in a git repository that can be had here nor saved with the run"
@@ -142,8 +145,14 @@ class _Reader:
             self.notes.append(
                 f"files that git did not track may have been read and are not restored: {others[0]}{more}"
             )
+        is_pushed = repository is None or remote is None or is_on_remote(repository, commit)
+        if not is_pushed:
+            self.notes.append(
+                f"commit {commit[:12]} is on no branch of a remote; it is taken from {repository}"
+            )
         return Code(
             commit=commit,
+            is_pushed=is_pushed,
             remote=remote,
             repository=None if repository is None else str(repository),
             has_patch=PATCH in paths,
@@ -159,14 +168,28 @@ class _Reader:
                 f"the process was started by {names}; the command here starts it once, by itself"
             )
 
+    def _tell_resumed(self, run_id: str) -> None:
+        joined = self.catalog.rows(
+            "SELECT 1 FROM run_events j WHERE run_id = ? AND event = 'run.join' AND EXISTS ("
+            "FROM run_events e WHERE e.run_id = j.run_id AND e.event = 'run.finish' AND e.position < j.position)",
+            [run_id],
+        )
+        if joined:
+            self.notes.append("the run was resumed after it had ended; only its last command is known")
+
     # Inputs
 
     def _inputs(self, run_id: str) -> list[Input]:
+        """What the run has used of others: what it had made itself before, the command makes again."""
         used = self.catalog.rows(
             "SELECT version_id, role, time, position FROM edges WHERE kind = 'used' AND run_id = ? ORDER BY position",
             [run_id],
         )
-        inputs = []
+        produced = dict(
+            self.catalog.rows("SELECT version_id, is_new FROM productions WHERE run_id = ?", [run_id])
+        )
+        inputs: list[Input] = []
+        led: dict[tuple[str, str], str] = {}  # collection, alias → the version that it led to first
         for name, role, time, position in used:
             origin, plain = split_external(name)
             if origin is not None:
@@ -174,10 +197,23 @@ class _Reader:
                     f'input {plain} lies in another store; fetch it from there with "art pull"'
                 )
                 continue
+            if produced.get(name):
+                continue
             fault = self._fault(name)
             if fault:
                 self.obstacles.append(f"input {name} {fault}")
-            inputs.append(Input(name=name, role=role, aliases=self._aliases(name, run_id, time, position)))
+            collection, _, version = name.rpartition(":")
+            first = []
+            for alias in self._aliases(name, run_id, time, position):
+                known = led.setdefault((collection, alias), version)
+                if known == version:
+                    first.append(alias)
+                elif name not in produced:
+                    self.notes.append(
+                        f"alias {alias} of {collection.rpartition('/')[2]} moved from {known} to {version} during"
+                        f" the run; here it leads to {known} as long as the command does not move it"
+                    )
+            inputs.append(Input(name=name, role=role, aliases=tuple(first)))
         return inputs
 
     def _fault(self, name: str) -> str:
@@ -201,6 +237,26 @@ class _Reader:
             [project, parsed.collection, is_ours, position, time],
         )
         return tuple(alias for alias, number in moves if f"v{number}" == version.rpartition(":")[2])
+
+
+def _roots(capture: Mapping[str, Any], artifacts: Sequence[str]) -> dict[str, str]:
+    """Where the code lay that was logged: what the run has noted, in the order in which it logged."""
+    noted = capture.get("code_roots")
+    if not isinstance(noted, list):
+        return {}
+    known: dict[str, list[str]] = {}
+    for place in noted:
+        if isinstance(place, dict):
+            known.setdefault(str(place.get("name")), []).append(str(place.get("root")))
+    made: dict[str, list[str]] = {}
+    for name in artifacts:
+        made.setdefault(parse_full(name).collection, []).append(name)
+    return {
+        name: root
+        for collection, names in made.items()
+        if len(names) == len(known.get(collection, ()))  # else one was deleted: which, is not known
+        for name, root in zip(names, known[collection], strict=True)
+    }
 
 
 def _environment(capture: Mapping[str, Any], files: RunFiles, paths: Sequence[str]) -> Environment:
@@ -232,6 +288,11 @@ def repository_with(commit: str, places: Sequence[Path]) -> Path | None:
         if root and git_answer(Path(root), "cat-file", "-t", f"{commit}^{{commit}}") == "commit":
             return Path(root)
     return None
+
+
+def is_on_remote(repository: Path, commit: str) -> bool:
+    """Whether a branch of a remote, as it was when the repository last asked for it, has the commit."""
+    return git_answer(repository, "branch", "-r", "--contains", commit) != ""
 
 
 def git_answer(place: Path, *arguments: str) -> str | None:

@@ -71,18 +71,23 @@ def _code(made: Reproduction) -> Iterator[str]:
     if code.commit is not None:
         source = code.remote or code.repository or ""
         yield f"git clone --no-checkout -- {shlex.quote(source)} {CLONE}"
+        if code.remote and code.repository and not code.is_pushed:
+            yield f"git -C {CLONE} fetch -- {shlex.quote(code.repository)} {shlex.quote(code.commit)}"
         yield f"git -C {CLONE} checkout --detach {shlex.quote(code.commit)}"
         if code.has_patch:
             yield f'art run get {run} {PATCH} --root {SAVED} --store "$from"'
             yield f'git -C {CLONE} apply "$here/{SAVED}/{PATCH}"'
     yield f"mkdir -p {shlex.quote(made.folder)}"
     for name in code.artifacts:
-        yield f'art get {shlex.quote(name)} --root {shlex.quote(made.folder)} --store "$from"'
+        yield f'art get {shlex.quote(name)} --root {shlex.quote(made.folder_of(name))} --store "$from"'
     for item in code.saved:
         target = shlex.quote(posixpath.normpath(posixpath.join(made.folder, item.target)))
         folder = shlex.quote(posixpath.dirname(posixpath.join(made.folder, item.target)))
         yield f'[ -e {target} ] || art run get {run} {shlex.quote(item.path)} --root {SAVED} --store "$from"'
-        yield f"[ -e {target} ] || {{ mkdir -p {folder}; cp {shlex.quote(f'{SAVED}/{item.path}')} {target}; }}"
+        copied = f"mkdir -p {folder}; cp {shlex.quote(f'{SAVED}/{item.path}')} {target}"
+        if made.is_program(item):
+            copied += f"; chmod +x {target}"
+        yield f"[ -e {target} ] || {{ {copied}; }}"
 
 
 def _inputs(made: Reproduction) -> Iterator[str]:
@@ -90,8 +95,9 @@ def _inputs(made: Reproduction) -> Iterator[str]:
     own = f'--store "$here/{STORE}"'
     yield f'art init "$here/{STORE}" --no-config --entity {shlex.quote(entity)}'
     for item in made.inputs:
+        yield f'art pull "$from" {shlex.quote(item.name)} {own} -p {shlex.quote(made.project)}'
+    for item in made.inputs:  # after all of them: each that comes moves "latest"
         name = shlex.quote(item.name)
-        yield f'art pull "$from" {name} {own} -p {shlex.quote(made.project)}'
         for alias in item.aliases:
             yield f"art alias {name} {shlex.quote(alias)} {own}"
         folder = shlex.quote(posixpath.join(made.folder, item.folder))
