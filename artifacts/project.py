@@ -324,6 +324,7 @@ def encode_checkpoint(state: ProjectState, position: Position) -> bytes:
             "name": c.name,
             "type": c.type,
             "description": c.description,
+            "tags": list(c.tags),
             "created_at": c.created_at,
             "aliases": dict(c.aliases.items()),
             "protected": dict(c.protected.items()),
@@ -405,6 +406,7 @@ def _collection(fields: Mapping[str, Any]) -> CollectionState:
         next_version=fields["next_version"],
         policy=_policy(fields.get("policy")),
         ignored=tuple(fields.get("ignored", ())),
+        tags=tuple(fields.get("tags", ())),
     )
     for alias, since in fields.get("protected", {}).items():
         collection = replace(collection, protected=collection.protected.insert(alias, since))

@@ -8,7 +8,7 @@ so that none can be left out, told twice or told of another moment.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..storage.digest import digest_of
@@ -119,8 +119,29 @@ def decide_protection(
     return [_signed(op, sign)]
 
 
+def decide_description(
+    state: ProjectState, name: str, *, description: str | None = None, tags: Sequence[str] | None = None
+) -> list[Op]:
+    """The op that says what a collection is for; none when all is said already, None leaves as it is.
+
+    Raises: NotFoundError; InvalidNameError for a tag.
+    """
+    found = find_collection(state, name)
+    said = found.description if description is None else description
+    chosen = list(found.tags) if tags is None else sorted({check_name(tag, "tag") for tag in tags})
+    if (said, chosen) == (found.description, list(found.tags)):
+        return []
+    return [{"op": "collection.revise", "collection": name, "description": said, "tags": chosen}]
+
+
 def decide_registered(
-    state: ProjectState, name: str, type: str, *, description: str = "", protect: Sequence[str] = ()
+    state: ProjectState,
+    name: str,
+    type: str,
+    *,
+    description: str = "",
+    protect: Sequence[str] = (),
+    tags: Sequence[str] = (),
 ) -> list[Op]:
     """Ops that make an empty collection for what is to be linked, with protected aliases; what exists stays.
 
@@ -135,8 +156,10 @@ def decide_registered(
         ops.append({"op": "collection.create", "collection": name, "type": type, "description": description})
     elif found.type != type:
         raise UsageError(f"artifact {name!r} has type {found.type!r}, not {type!r}; choose another name")
-    elif description and description != found.description:
-        ops.append({"op": "collection.revise", "collection": name, "description": description})
+    if tags or (found is not None and description):
+        made = found or CollectionState(name, type, description, "")
+        there = replace(state, collections=state.collections.insert(name, made))
+        ops += decide_description(there, name, description=description or None, tags=tags or None)
     for alias in dict.fromkeys(map(check_alias, protect)):
         if alias == LATEST:
             raise UsageError("alias 'latest' follows the newest logging and cannot be protected")

@@ -150,6 +150,7 @@ class CollectionState:
     promoted: HashTrieMap[str, Promoted] = field(default_factory=_no_promotions)
     policy: PolicyText | None = None
     ignored: tuple[str, ...] = ()  # moves of protected aliases beside promotion, in words; the last ones
+    tags: tuple[str, ...] = ()  # of the collection itself
 
     def aliases_of(self, number: int) -> tuple[str, ...]:
         """The aliases that point to version `number`, sorted, ``latest`` first."""
@@ -301,7 +302,7 @@ def promotion_digest(op: Op) -> str:
 
 
 def _describe(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:
-    return replace(collection, description=op["description"])
+    return replace(collection, description=op["description"], tags=tuple(op.get("tags", collection.tags)))
 
 
 def _create(collection: CollectionState, op: Op, transaction: Transaction) -> CollectionState:

@@ -196,13 +196,18 @@ class _Replay:
 
     def _describe(self, fact: Fact) -> None:
         found = self._collection()
-        if found is None or found.description == fact.op["description"]:
+        if found is None:
+            return
+        if (found.description, found.tags) == (
+            fact.op["description"],
+            tuple(fact.op.get("tags", found.tags)),
+        ):
             return
         if self._is_ours("description", None):
             self._say(fact.copied())
         else:
             self.blocked["description"] = (
-                f"artifact {self.name}: its description was changed in {self.rules.where}, too; it stays"
+                f"artifact {self.name}: its description or tags were changed in {self.rules.where}, too; it stays"
             )
 
     def _create(self, fact: Fact) -> None:

@@ -46,8 +46,8 @@ def registry() -> None:
 def ls(registry: str | None, as_json: bool) -> None:
     """List the models of a registry, with what their aliases point to.
 
-    With --json: name, registry, collection, type, description, versions, aliases, protected, policy (its digest, or
-    null).
+    With --json: name, registry, collection, type, description, tags, versions, aliases, protected, policy (its
+    digest, or null).
 
     \b
     art registry ls
@@ -62,6 +62,7 @@ def ls(registry: str | None, as_json: bool) -> None:
             "collection": c.name,
             "type": c.type,
             "description": c.description,
+            "tags": list(c.tags),
             "versions": len(c.live()),
             "aliases": {alias: f"v{number}" for alias, number in sorted(c.aliases.items())},
             "protected": sorted(c.protected),
@@ -94,9 +95,9 @@ def ls(registry: str | None, as_json: bool) -> None:
 def show(model: str, as_json: bool) -> None:
     """Show a registered model: what its aliases point to, what protects them, its policy.
 
-    With --json: name, type, description, versions (a list of version, source, aliases, tags, created_at), aliases,
-    protected, promotions (by alias: how many), policy, registry_policy (digest and text, or null), ignored (moves of
-    protected aliases beside promotion, in words).
+    With --json: name, type, description, tags, versions (a list of version, source, aliases, tags, created_at),
+    aliases, protected, promotions (by alias: how many), policy, registry_policy (digest and text, or null), ignored
+    (moves of protected aliases beside promotion, in words).
 
     \b
     art registry show churn-model
@@ -112,6 +113,7 @@ def show(model: str, as_json: bool) -> None:
         "name": f"{wanted.project}/{found.name}",
         "type": found.type,
         "description": found.description,
+        "tags": list(found.tags),
         "versions": [
             {
                 "version": f"v{v.number}",
@@ -143,6 +145,8 @@ def _say_model(record: dict[str, Any]) -> None:
     say(f"{click.style(record['name'], fg='cyan', bold=True)}  {record['type']}")
     if record["description"]:
         say(printable(record["description"]))
+    if record["tags"]:
+        say(f"tags: {', '.join(record['tags'])}")
     for alias, version in record["aliases"].items():
         count = record["promotions"].get(alias)
         more = ", protected" if alias in record["protected"] else ""
@@ -311,6 +315,7 @@ def audit(registry: str | None, signers: tuple[str, ...], policy_file: Path | No
 @click.option("-t", "--type", "type_name", default="model", show_default=True, help="Of its versions.")
 @click.option("-d", "--description", default="", help="What it is for.")
 @click.option("--protect", multiple=True, metavar="ALIAS", help="Protect an alias; may be repeated.")
+@click.option("--tag", "tags", multiple=True, help="A tag of the model itself; may be repeated.")
 @registry_option
 @json_option
 @common_options
@@ -319,23 +324,25 @@ def create(
     type_name: str,
     description: str,
     protect: tuple[str, ...],
+    tags: tuple[str, ...],
     registry: str | None,
     as_json: bool,
 ) -> None:
     """Make a registered model, before its first version is linked.
 
-    What exists already stays as it is, but for the description and the protections that are given.
+    What exists already stays as it is, but for the description, the protections and the tags that are given.
 
-    With --json: name, type, protected.
+    With --json: name, type, protected, tags.
 
     \b
     art registry create churn-model --protect production --protect staging
     """
     workspace = open_workspace(create=True)
     found = open_registry(workspace, registry)
-    made = found.create_collection(model, type_name, description, protect)
+    made = found.create_collection(model, type_name, description, protect, tags)
     if as_json:
-        say_json({"name": made.qualified_name, "type": made.type, "protected": made.protected_aliases})
+        record = {"name": made.qualified_name, "type": made.type, "protected": made.protected_aliases}
+        say_json({**record, "tags": made.tags})
         return
     shown = click.style(made.qualified_name, fg="cyan", bold=True)
     say(f"{shown}  {made.type}  protected: {', '.join(made.protected_aliases) or 'nothing'}")

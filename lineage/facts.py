@@ -13,7 +13,7 @@ from typing import Any
 from ..storage.errors import IntegrityError
 from ..storage.transaction import Op, Transaction, actor_of, is_time, time_of
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _OPS_PER_TRANSACTION = 65536
 _CELL = str | int | float | bool | None
 
@@ -21,7 +21,7 @@ _CELL = str | int | float | bool | None
 # "entity/project/collection:vN"; `run_id` is "entity/project/run".
 TABLES: Mapping[str, Mapping[str, str]] = {
     "collection_events": {
-        "project": "VARCHAR", "collection": "VARCHAR", "type": "VARCHAR", "description": "VARCHAR",
+        "project": "VARCHAR", "collection": "VARCHAR", "type": "VARCHAR", "description": "VARCHAR", "tags": "VARCHAR",
         "time": "VARCHAR", "position": "BIGINT",
     },
     "version_creations": {
@@ -170,7 +170,8 @@ def _run_id(project: str, run: str | None) -> str | None:
 
 
 def _collection(project: str, op: Op) -> list[_Row]:
-    return [("collection_events", {key: op.get(key) for key in ("collection", "type", "description")})]
+    row = {key: op.get(key) for key in ("collection", "type", "description")}
+    return [("collection_events", {**row, "tags": _json(op, "tags")})]
 
 
 def _create(project: str, op: Op) -> list[_Row]:

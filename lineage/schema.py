@@ -27,7 +27,7 @@ LOG_TIME = "strftime({}, '%Y-%m-%dT%H:%M:%S.%fZ')"
 _VIEWS: Mapping[str, str] = {  # in an order in which each needs those before it only
     "collections": """
 SELECT project, collection, max(type) AS type, arg_max(description, position) AS description,
-       min(time)::TIMESTAMP AS created_at
+       coalesce(from_json(arg_max(tags, position), '["VARCHAR"]'), []) AS tags, min(time)::TIMESTAMP AS created_at
 FROM collection_events GROUP BY ALL""",
     # `is_ignored`: beside promotion, when the alias was protected; or by nobody whom this reader trusts
     "alias_history": """

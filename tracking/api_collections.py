@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.decisions import find_collection
 from ..artifacts.names import ArtifactName, ProjectName, nearest, parse_version
+from ..artifacts.protection import decide_description
 from ..artifacts.state import CollectionState
 from ..storage.errors import NotFoundError, UsageError
 from .workspace import Workspace
@@ -52,12 +53,15 @@ class ArtifactCollection(str):
     _workspace: Workspace
     _project: ProjectName
     _state: CollectionState
+    _description: str | None  # what `save` is to say; None: nothing
+    _tags: list[str] | None
 
     def __new__(
         cls, workspace: Workspace, project: ProjectName, state: CollectionState
     ) -> ArtifactCollection:
         made = super().__new__(cls, state.name)
         made._workspace, made._project, made._state = workspace, project, state
+        made._description = made._tags = None
         return made
 
     @property
@@ -72,8 +76,34 @@ class ArtifactCollection(str):
 
     @property
     def description(self) -> str:
-        """What was said about it."""
-        return self._state.description
+        """What was said about it. Set it, and call `save`."""
+        return self._state.description if self._description is None else self._description
+
+    @description.setter
+    def description(self, text: str) -> None:
+        self._description = text
+
+    @property
+    def tags(self) -> list[str]:
+        """Its own tags, sorted; not those of its versions. Change the list, or set it, and call `save`."""
+        if self._tags is None:
+            self._tags = list(self._state.tags)
+        return self._tags
+
+    @tags.setter
+    def tags(self, tags: Sequence[str]) -> None:
+        if isinstance(tags, str):
+            raise UsageError(f"tags {tags!r}: expected a list such as [{tags!r}]")
+        self._tags = list(tags)
+
+    def save(self) -> None:
+        """Store description and tags. Raises: InvalidNameError for a tag; CommError."""
+        said, tags = self._description, self._tags
+        self._workspace.project(self._project).commit(
+            lambda state: decide_description(state, self.name, description=said, tags=tags)
+        )
+        self._state = find_collection(self._workspace.state(self._project), self.name)
+        self._description = self._tags = None
 
     @property
     def created_at(self) -> str:

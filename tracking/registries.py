@@ -94,7 +94,7 @@ class Registry:
         """The registered models that `filter` finds, sorted.
 
         `filter` is a dictionary in the manner of MongoDB over ``name``, ``type``, ``description``, ``created_at``,
-        ``aliases``; `order` one of them, with ``-`` for the greatest first (default: name).
+        ``aliases``, ``tags``; `order` one of them, with ``-`` for the greatest first (default: name).
         Raises: UsageError naming what is wrong in either.
         """
         found = self.state().collections.values()
@@ -106,6 +106,7 @@ class Registry:
                     "description": c.description,
                     "created_at": c.created_at,
                     "aliases": sorted(c.aliases),
+                    "tags": list(c.tags),
                 },
                 c,
             )
@@ -168,14 +169,21 @@ class Registry:
         )
 
     def create_collection(
-        self, name: str, type: str = "model", description: str = "", protect: Sequence[str] = ()
+        self,
+        name: str,
+        type: str = "model",
+        description: str = "",
+        protect: Sequence[str] = (),
+        tags: Sequence[str] = (),
     ) -> ArtifactCollection:
-        """A registered model without versions yet, with protected aliases; one that exists is changed to this.
+        """A registered model without versions yet, with protected aliases; one that exists is changed to what is given.
 
         Raises: UsageError when it has another type, or the registry does not take this one; InvalidNameError.
         """
         self._workspace.project(self.path).commit(
-            lambda state: decide_registered(state, name, type, description=description, protect=protect)
+            lambda state: decide_registered(
+                state, name, type, description=description, protect=protect, tags=tags
+            )
         )
         return self.collection(name)
 
@@ -191,7 +199,7 @@ class Registry:
         return policy
 
 
-_COLLECTION_KEYS = ("name", "type", "description", "created_at", "aliases")
+_COLLECTION_KEYS = ("name", "type", "description", "created_at", "aliases", "tags")
 _VERSION_KEYS = ("name", "type", "version", "aliases", "tags", "metadata", "created_at", "size")
 
 

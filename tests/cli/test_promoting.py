@@ -146,6 +146,14 @@ def test_author_is_not_told_that_the_own_approval_does_not_count(
     assert (answer.err, "by someone-else" in answer.out) == ("", True)
 
 
+def test_model_is_shown_without_its_tags(churn: str, art) -> None:
+    made = art("registry", "create", "churn", "--tag", "risk", "--tag", "audited", "--json").json
+    assert (made["tags"], made["protected"]) == (["audited", "risk"], ["production"])
+    assert "tags: audited, risk" in art("registry", "show", "churn").out
+    assert art("registry", "show", "churn", "--json").json["description"] == "who leaves"
+    assert [model["tags"] for model in art("registry", "ls", "--json").json] == [["audited", "risk"]]
+
+
 def test_names_of_the_registry_mean_something_in_the_project(art, digits: Path) -> None:
     """A registered model may have the name of an artifact: what is said of the registry is said of the model."""
     art("registry", "create", "classifier", "--protect", "production")
