@@ -341,6 +341,7 @@ def test_urls_outside_of_the_roots_are_not_recorded(server: str) -> None:
     assert uris(found) == []
 
 
+@pytest.mark.on_disk  # its S3 service is the place of the data, and AWS_… can name one only
 @pytest.mark.parametrize("style", ["path", "virtual"])
 def test_object_of_an_s3_service_elsewhere_is_known_by_its_bucket(
     server: str, style: str, monkeypatch: pytest.MonkeyPatch
