@@ -177,8 +177,8 @@ def approve(name: str, alias: str, comment: str, revoke: bool, as_json: bool) ->
         say_json({"name": str(version.name), "alias": alias, "approvals": told})
         return
     who = ", ".join(dict.fromkeys(printable(approval.by) for approval in found)) or "nobody"
-    author = author_of(workspace, version)
-    if not revoke and any(approval.user == author for approval in found):
+    author = None if revoke else author_of(workspace, version)
+    if author is not None and any(approval.user == author for approval in found):
         said = f"art: {author} made {version.name.short}: the author's own approval does not count"
         click.echo(printable(said), err=True)
     shown = click.style(version.name.short, fg="cyan", bold=True)
