@@ -69,7 +69,7 @@ def alias(name: str, alias: str, expect: str | None, delete: bool, as_json: bool
         say(_alias_words(f"{wanted.collection}:{alias}", before, target, bool(ops)))
 
 
-def expected_version(text: str | None, option: str = "--expect") -> tuple[int | None, bool]:
+def expected_version(text: str | None) -> tuple[int | None, bool]:
     """The number that --expect names, and whether it was given. Raises: click.UsageError."""
     from ..artifacts.names import parse_version
 
@@ -77,7 +77,7 @@ def expected_version(text: str | None, option: str = "--expect") -> tuple[int | 
         return None, text is not None
     number = parse_version(text)
     if number is None:
-        raise click.UsageError(f"{option} {text!r}: expected a version such as v7, or none")
+        raise click.UsageError(f"--expect {text!r}: expected a version such as v7, or none")
     return number, True
 
 
